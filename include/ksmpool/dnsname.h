@@ -1,0 +1,23 @@
+/*
+ * dnsname.h - zone names compared as DNS names.
+ *
+ * Runs in: ksmpool-config, ksmctl, ksmpoold (core: no I/O).
+ * From:    RFC 1035 5.1 (escapes), RFC 4343 (case), RFC 2317 (slashes).
+ */
+#ifndef KSMPOOL_DNSNAME_H
+#define KSMPOOL_DNSNAME_H
+
+#include "ksmpool/err.h"
+
+#define DNSNAME_WIRE 255
+
+/*
+ * Text to lower-cased wire form. A trailing dot is ignored; "." is the root;
+ * \. and \DDD escapes are read; any octet but NUL-terminating and blanks is
+ * allowed unescaped (RFC 2317 names have '/'). KSM_EREFUSED with words:
+ * empty name, empty label, label over 63, name over 255, bad escape.
+ */
+enum ksm_err dnsname_parse(const char *text, uint8_t wire[DNSNAME_WIRE],
+    size_t *len, struct ksm_fail *fail);
+
+#endif

@@ -1,0 +1,231 @@
+/*
+ * msg_hsm.h - what ksmpoold and ksmpool-hsm say to each other.
+ *
+ * Runs in: both ends (core: jansson, no I/O).
+ * Wire:    SOCK_SEQPACKET on descriptor 3; one packet is one JSON object
+ *          under 64 KiB with "v":1, "type" and exactly the fields of that
+ *          type. Anything else is KSM_EPROTO with words.
+ * Owns:    strings are fixed buffers in the structs; nothing to free, but
+ *          struct hsm_page.
+ *
+ *   ksmpoold                     ksmpool-hsm
+ *   start      ------------->
+ *              <-------------    hello | failed (and exits)
+ *   generate   ------------->    (generator)
+ *              <-------------    generated | refused | unknown (and exits)
+ *   enumerate  ------------->    (verifier, settler)
+ *              <-------------    page* listed | unknown (and exits)
+ *   prove      ------------->    (verifier, settler; after enumerate)
+ *              <-------------    proof | refused | unknown (and exits)
+ *   destroy    ------------->    (settler; after enumerate)
+ *              <-------------    destroyed | refused | unknown (and exits)
+ *   end of file: finish what runs, C_Finalize, exit 0.
+ */
+#ifndef KSMPOOL_MSG_HSM_H
+#define KSMPOOL_MSG_HSM_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "ksmpool/key.h"
+#include "ksmpool/worker.h"
+
+#define MSG_HSM_VERSION 1
+#define MSG_HSM_MAX	65536
+#define MSG_TEXT	256
+#define CHALLENGE_LEN	32
+#define PAGE_IDS	1000 /* at most, both classes together */
+
+enum hsm_type {
+	/* to the worker */
+	HSM_START,
+	HSM_GENERATE,
+	HSM_ENUMERATE,
+	HSM_PROVE,
+	HSM_DESTROY,
+	/* from the worker */
+	HSM_HELLO,
+	HSM_FAILED,
+	HSM_GENERATED,
+	HSM_REFUSED,
+	HSM_UNKNOWN,
+	HSM_PAGE,
+	HSM_LISTED,
+	HSM_PROOF,
+	HSM_DESTROYED,
+	HSM__TYPES
+};
+
+/* Return codes, grouped by what to do (facts of several tokens). */
+enum ckr_group {
+	CKRG_POLICY,  /* this token cannot do that: fail the pool */
+	CKRG_PIN,     /* wrong or locked: park, never retry */
+	CKRG_LOGIN,   /* login lost: fresh worker */
+	CKRG_SESSION, /* session lost: fresh worker */
+	CKRG_TOKEN,   /* token lost or not there: back off */
+	CKRG_FULL,    /* no room left in the token */
+	CKRG_NOTHING, /* GENERAL_ERROR, FUNCTION_FAILED: says nothing */
+	CKRG_OTHER,
+	CKRG__COUNT
+};
+const char *ckr_group_text(enum ckr_group g); /* "policy" */
+
+struct hsm_start {
+	enum worker_purpose purpose;
+	char repository[128];
+	char module[1024];
+	char label[128];   /* "" : not by label */
+	char serial[64];   /* "" : any */
+	char uri[512];	   /* "" : by label */
+	char reserved[1024]; /* pReserved; "" : NULL */
+	bool skip_public, extractable, search_first;
+	/*
+	 * Print of the PIN that this token refused last, or "". The worker
+	 * answers failed/pin-unchanged without a login if its PIN has it.
+	 */
+	char refused_pin[64];
+};
+
+struct hsm_generate {
+	int64_t job;
+	struct key_id id;
+	int alg, bits;
+	uint8_t challenge[CHALLENGE_LEN]; /* to be signed with the new key */
+};
+
+struct hsm_enumerate {
+	int64_t job;
+	char sync_path[1024]; /* syncfs(2) first; "" : not */
+};
+
+struct hsm_prove {
+	int64_t job;
+	struct key_id id;
+	int alg;
+	uint8_t challenge[CHALLENGE_LEN];
+};
+
+/* Which halves a half-pair cleaning may take; both is never sent. */
+enum key_half { HALF_PRIVATE, HALF_PUBLIC };
+
+struct hsm_destroy {
+	int64_t job;
+	struct key_id id;
+	enum key_half half; /* refused unless exactly this one half exists */
+};
+
+struct hsm_hello {
+	char label[128], serial[64], manufacturer[128], model[64];
+	char library[128]; /* CK_INFO description and version */
+	int starts; /* C_Initialize rounds until the token was seen */
+};
+
+/* Why a worker cannot start. */
+struct hsm_failed {
+	char stage[32]; /* module initialize token ambiguous session pin
+			   pin-unchanged login */
+	int64_t ckr;	/* 0: no PKCS#11 code */
+	char name[48];	/* "CKR_PIN_INCORRECT" or "" */
+	enum ckr_group group;
+	char text[MSG_TEXT]; /* for the operator; labels seen, path, ... */
+	char pin_print[64];  /* stage pin: print of the refused PIN, or "" */
+};
+
+/*
+ * What the token says of a pair: attributes read back by handle, and one
+ * signature over the challenge.
+ */
+struct hsm_evidence {
+	bool is_private, is_sensitive, is_extractable, is_token, can_sign;
+	bool label_ok;	/* both labels are the id's hex */
+	bool id_ok;	/* both CKA_ID read back equal */
+	bool public_ok; /* public half: token object with VERIFY; or skipped */
+	int64_t key_type; /* CKK_* */
+	int64_t bits;	  /* modulus bits; 0 for EC */
+	char modulus[2 * 512 + 1 + 64];	 /* hex as the token gave it, RSA */
+	char exponent[2 * 16 + 1];	 /* hex */
+	char point[2 * 160 + 1];	 /* hex of CKA_EC_POINT, EC */
+	char mechanism[32];		 /* used to sign: "CKM_ECDSA" */
+	char signature[2 * 512 + 1 + 64]; /* hex; "" : signing failed */
+	char sign_ckr[48];		 /* why; "" : it did not fail */
+};
+
+struct hsm_generated {
+	int64_t job;
+	struct key_id id;
+	ksm_time started, ended; /* wall clock around C_GenerateKeyPair */
+	ksm_msec took;		 /* monotonic, of the call alone */
+	struct hsm_evidence evidence;
+};
+
+/* A clear no (refused), or an outcome nobody knows (unknown). */
+struct hsm_no {
+	int64_t job;
+	struct key_id id; /* zeroes for enumerate */
+	char stage[32]; /* search generate read sign enumerate destroy sync */
+	int64_t ckr;
+	char name[48];
+	enum ckr_group group;
+	char text[MSG_TEXT];
+};
+
+struct hsm_page {
+	int64_t job;
+	struct key_id *privates, *publics; /* malloc'd by decode */
+	size_t nprivates, npublics;
+};
+void hsm_page_clear(struct hsm_page *p);
+
+struct hsm_listed {
+	int64_t job;
+	int64_t privates, publics; /* with a 16-byte id, sent in pages */
+	int64_t foreign;    /* keys with another id length */
+	int64_t nameless;   /* debris: no id and no label, or no class */
+	int64_t other;	    /* certificates, data, secret keys */
+	int64_t pages;
+};
+
+struct hsm_proof {
+	int64_t job;
+	struct key_id id;
+	int privates, publics; /* objects with that id in the enumeration */
+	struct hsm_evidence evidence;
+};
+
+struct hsm_destroyed {
+	int64_t job;
+	struct key_id id;
+};
+
+struct hsm_msg {
+	enum hsm_type type;
+	union {
+		struct hsm_start start;
+		struct hsm_generate generate;
+		struct hsm_enumerate enumerate;
+		struct hsm_prove prove;
+		struct hsm_destroy destroy;
+		struct hsm_hello hello;
+		struct hsm_failed failed;
+		struct hsm_generated generated;
+		struct hsm_no no; /* HSM_REFUSED, HSM_UNKNOWN */
+		struct hsm_page page;
+		struct hsm_listed listed;
+		struct hsm_proof proof;
+		struct hsm_destroyed destroyed;
+	} u;
+};
+
+/* `*text` is malloc'd, without newline; KSM_EPROTO if over MSG_HSM_MAX. */
+enum ksm_err hsm_msg_encode(const struct hsm_msg *m, char **text, size_t *len,
+    struct ksm_fail *fail);
+/* `*m` is written only on KSM_OK; then hsm_msg_clear it. */
+enum ksm_err hsm_msg_decode(const char *text, size_t len, struct hsm_msg *m,
+    struct ksm_fail *fail);
+void hsm_msg_clear(struct hsm_msg *m);
+const char *hsm_type_text(enum hsm_type t);
+/* May a worker of `purpose` be asked `t`? Indexed by purpose and type. */
+bool hsm_type_allowed(enum worker_purpose purpose, enum hsm_type t);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * plan.h - from policies and stock to what must be made.
+ *
+ * Runs in: ksmpoold; ksmpool-config for its sums (core: pure, no clock).
+ * Owns:    struct plan owns its arrays; names point into the conf it was
+ *          made from, which must outlive it.
+ * Units:   key pairs unless said otherwise.
+ *
+ * A pool is policy + role + repository + algorithm + size. Policy keys of
+ * one policy that differ only in lifetime are one pool, their needs added.
+ */
+#ifndef KSMPOOL_PLAN_H
+#define KSMPOOL_PLAN_H
+
+#include "ksmpool/formula.h"
+
+enum pool_level {
+	LEVEL_FULL,	/* >= required */
+	LEVEL_OK,	/* >= low water */
+	LEVEL_LOW,
+	LEVEL_CRITICAL, /* < U x n: "roll every key n times" is broken */
+	LEVEL_EMPTY,
+	LEVEL__COUNT
+};
+const char *pool_level_text(enum pool_level level);
+
+/* One policy key of a pool, with every term of the formula. */
+struct plan_term {
+	const struct conf_key *key;
+	struct formula_in in;
+	struct formula_out out;
+};
+
+struct plan_pool {
+	const char *policy;	/* borrowed from conf */
+	enum key_role role;
+	const char *repository; /* borrowed from conf */
+	int alg, bits;
+	enum strategy strategy;
+	const struct conf_policy *policy_conf;
+	const struct conf_repository *repository_conf;
+	struct conf_pool settings; /* of the pool's first policy key */
+
+	struct plan_term *terms;
+	size_t nterms;
+
+	int64_t required, low_water, critical;
+	int64_t stock[KEY__STATES]; /* as given by plan_stock_set */
+	int64_t coming;	 /* intended + unknown + made */
+	int64_t ready;	 /* could be taken now */
+	int64_t deficit; /* required - coming - ready - taking, or 0 */
+	int64_t capacity_short; /* of the deficit, does not fit the token */
+	int64_t make;	 /* deficit that fits */
+	enum pool_level level;
+	bool passthrough;
+};
+
+/* Per repository, over all pools. */
+struct plan_token {
+	const struct conf_repository *repository;
+	int64_t pairs_held;   /* living pairs of ours, any state */
+	int64_t pairs_make;   /* to be made */
+	int64_t pairs_over;   /* required beyond Capacity; 0 when it fits */
+	int64_t objects_held, objects_make; /* PKCS#11 objects */
+};
+
+struct plan {
+	struct plan_pool *pools; /* policy order, KSK, ZSK, CSK */
+	size_t npools;
+	struct plan_token *tokens; /* conf order */
+	size_t ntokens;
+	int64_t required, deficit, make; /* sums */
+};
+
+/*
+ * Pools and requirements, stock zero. `zones_override` >= 0 replaces the
+ * zone count of every policy that is not Passthrough (plan --zones N).
+ * KSM_EREFUSED: overflow or unknown repository, with words.
+ */
+enum ksm_err plan_make(const struct conf *c, int64_t zones_override,
+    struct plan *out, struct ksm_fail *fail);
+void plan_clear(struct plan *p);
+
+struct plan_pool *plan_pool_find(struct plan *p, const char *policy,
+    enum key_role role, const char *repository, int alg, int bits);
+
+/* Put stock in; then plan_level works out deficit, capacity and level. */
+void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
+/*
+ * `held`: living pairs of ours per token, in plan->tokens order, all states
+ * and all pools, also those the policy no longer names; NULL: sums of the
+ * pools' own stock. Where Capacity does not hold everything, room goes to
+ * pools in the order of the plan.
+ */
+void plan_level(struct plan *p, const int64_t *held);
+
+/* PKCS#11 objects of one pair in that repository: 2, or 1. */
+int plan_objects(const struct conf_repository *r, int alg);
+
+#endif

@@ -1,0 +1,1 @@
+/* filled by its owner */ extern int ksm_fd_placeholder;

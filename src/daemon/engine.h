@@ -1,0 +1,158 @@
+/*
+ * engine.h - decides what every repository does next.
+ *
+ * Runs in: ksmpoold, and the replay tests with an invented world behind
+ *          struct engine_io.
+ * Owns:    the plan, the configuration in force, per-repository state; it
+ *          borrows the store.
+ * Blocks:  on the store only.
+ *
+ * Level-triggered: after every event the caller runs engine_run, which looks
+ * at what is and starts what is due. It makes no system call but through
+ * engine_io and the store.
+ */
+#ifndef KSMPOOL_ENGINE_H
+#define KSMPOOL_ENGINE_H
+
+#include "ksmpool/msg_hsm.h"
+#include "ksmpool/plan.h"
+
+#include "store.h"
+
+struct engine;
+
+/* A worker as the engine sees it: a number given by the engine. */
+typedef int64_t worker_no;
+
+struct engine_io {
+	void *ctx;
+	ksm_time (*wall)(void *ctx);
+	ksm_msec (*steady)(void *ctx);
+	void (*random)(void *ctx, void *buf, size_t len);
+	/*
+	 * Start ksmpool-hsm and send `start`. Its hello, answers and exit come
+	 * back as engine_on_*. KSM_EBUSY: an earlier worker still holds the
+	 * repository's lock (only when `alone` was asked). `pin_print` goes
+	 * into start.refused_pin.
+	 */
+	enum ksm_err (*worker_start)(void *ctx, worker_no no,
+	    const struct conf_repository *r, enum worker_purpose purpose,
+	    bool alone, const char *refused_pin, struct ksm_fail *fail);
+	/* One request; the deadline arms now. */
+	enum ksm_err (*worker_send)(void *ctx, worker_no no,
+	    const struct hsm_msg *m, ksm_msec deadline, ksm_msec kill_after,
+	    struct ksm_fail *fail);
+	void (*worker_leave)(void *ctx, worker_no no);
+	/* A print of the repository's PIN source (stat), to see it change. */
+	void (*pin_source_print)(void *ctx, const struct conf_repository *r,
+	    char out[128]);
+};
+
+enum ksm_err engine_new(struct store *st, const struct engine_io *io,
+    struct engine **out, struct ksm_fail *fail);
+void engine_free(struct engine *e);
+
+/*
+ * Put a configuration in force, whole or not at all; on KSM_OK the engine
+ * owns *c's contents (it is left empty). Workers of repositories whose
+ * settings changed are replaced when idle.
+ */
+enum ksm_err engine_configure(struct engine *e, struct conf *c,
+    struct ksm_fail *fail);
+const struct conf *engine_conf(const struct engine *e);
+
+/* Do what is due. Returns milliseconds until it must be called again. */
+ksm_msec engine_run(struct engine *e);
+
+/* Events from the supervisor. */
+void engine_on_message(struct engine *e, worker_no no, struct hsm_msg *m);
+void engine_on_overdue(struct engine *e, worker_no no);
+/* `asked`: a request was open. `how`: "exit 1", "signal 9". */
+void engine_on_exit(struct engine *e, worker_no no, bool asked,
+    const char *how);
+/* A process that cannot be reaped. */
+void engine_on_stuck(struct engine *e, worker_no no);
+
+/*
+ * Stop: nothing new is started; true when no generator is busy and all
+ * results are committed.
+ */
+void engine_stop(struct engine *e);
+bool engine_stopped(const struct engine *e);
+
+/* ---- what commands ask ---------------------------------------------- */
+
+/* The plan with fresh stock; borrowed until the next engine call. */
+const struct plan *engine_plan(struct engine *e);
+
+enum repository_status {
+	REPO_OK,
+	REPO_STARTING, /* first look not done yet */
+	REPO_WAITING,  /* an earlier worker still holds the lock */
+	REPO_DEGRADED, /* token absent or failing: retried, see `until` */
+	REPO_PARKED,
+	REPO_ALIEN,
+	REPO_STUCK,    /* a worker cannot be reaped */
+	REPO__COUNT
+};
+const char *repository_status_text(enum repository_status s);
+
+struct repository_view {
+	const struct conf_repository *conf;
+	enum repository_status status;
+	char reason[256];      /* "" when ok */
+	ksm_msec retry_in;     /* degraded: until the next try */
+	char token_label[128], token_serial[64];
+	int generators, busy, overdue;
+	int64_t unknown, made; /* being settled, being verified */
+	int64_t missing, quarantined;
+	int64_t orphans;       /* ours by tag, without a row */
+	int64_t foreign, nameless; /* from the last look */
+	int64_t deaths;	       /* workers that died, since start */
+	ksm_time looked;       /* last complete look; 0 never */
+};
+size_t engine_repositories(const struct engine *e);
+void engine_repository_view(struct engine *e, size_t i,
+    struct repository_view *out);
+
+/* Why a pool is not being filled: "" when nothing stands in the way. */
+void engine_pool_trouble(struct engine *e, size_t pool, char out[256]);
+/* Keys held back by MaxPerRun in pool i of the plan. */
+int64_t engine_pool_held(struct engine *e, size_t pool);
+/* Measured ms per key, 0 when never measured. */
+ksm_msec engine_pool_rate(struct engine *e, size_t pool);
+/* True and the words when the clock is behind the newest record. */
+bool engine_clock_trouble(struct engine *e, char out[256]);
+
+/*
+ * An explicit top-up of all pools, or those of `policy`. Pools that are full
+ * cost nothing. `done` is called once, from a later engine_run or engine_on_*,
+ * when every pool of it is full, held back or in trouble, or the engine stops.
+ */
+struct topup_want {
+	const char *policy; /* NULL: all; unknown names: KSM_ENOENT */
+	int64_t max;	    /* keys per pool, -1: each pool's MaxPerRun */
+	enum run_cause cause;
+	int64_t uid, pid;
+};
+struct topup_state {
+	int64_t wanted, made, failed, held;
+	bool done;
+	bool full; /* every pool of it has what is required */
+	char trouble[512]; /* first reasons, "" */
+};
+enum ksm_err engine_topup(struct engine *e, const struct topup_want *want,
+    int64_t *ticket, struct ksm_fail *fail);
+/* KSM_ENOENT: no such ticket. Finished ones are kept until forgotten. */
+enum ksm_err engine_topup_state(struct engine *e, int64_t ticket,
+    struct topup_state *out);
+void engine_topup_forget(struct engine *e, int64_t ticket);
+
+/*
+ * Lift parking or back-off; with accept_token an alien token becomes the
+ * repository's token. KSM_ENOENT: no such repository.
+ */
+enum ksm_err engine_repository_resume(struct engine *e, const char *name,
+    bool accept_token, struct ksm_fail *fail);
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * store.h - what ksmpoold remembers: keys, their states, and why.
+ *
+ * Runs in: ksmpoold only.
+ * Owns:    the database handle, its prepared statements, the open batch.
+ * Blocks:  on disk; at most 2 s of busy waiting for another program's lock.
+ * Units:   ksm_time is seconds UTC; key ids are 16 raw bytes.
+ * Fails:   KSM_ESTORE with SQLite's text in `fail`.
+ *
+ * Every function that changes something opens a batch (BEGIN IMMEDIATE) when
+ * none is open. Nothing of a batch is durable before store_commit: whoever
+ * must not act before a row is on disk (intend) commits first. When a change
+ * or the commit fails the whole batch is rolled back, and store_batch_lost
+ * is true until it is asked: everything since the last commit is undone, and
+ * the caller settles as after a restart.
+ *
+ * Reads see the open batch.
+ */
+#ifndef KSMPOOL_STORE_H
+#define KSMPOOL_STORE_H
+
+#include <stdbool.h>
+
+#include "ksmpool/alg.h"
+#include "ksmpool/key.h"
+#include "ksmpool/policy.h"
+
+struct store;
+
+/*
+ * Open or create, mode 0640; WAL, synchronous=FULL, foreign keys; migrate;
+ * quick_check. KSM_EREFUSED: a newer schema (both versions named), or not
+ * our database. The directory must exist. "read-only", "full disk",
+ * "permission" are named with path and uid.
+ */
+enum ksm_err store_open(const char *path, struct store **out,
+    struct ksm_fail *fail);
+void store_close(struct store *st); /* rolls an open batch back; NULL is fine */
+enum ksm_err store_commit(struct store *st, struct ksm_fail *fail);
+bool store_batch_open(const struct store *st);
+/* True once after a batch was rolled back; clears the mark. */
+bool store_batch_lost(struct store *st);
+
+/* The installation's 4-byte id tag; random, made with the database. */
+void store_tag_get(const struct store *st, uint8_t tag[KEY_TAG_LEN]);
+
+/* ---- repositories ---------------------------------------------------- */
+
+enum repository_trouble {
+	TROUBLE_NONE,
+	TROUBLE_PARKED, /* wrong PIN; until its source changes or resume */
+	TROUBLE_ALIEN,	/* another or an emptied token; until an operator speaks */
+};
+
+struct store_repository {
+	int64_t row;
+	char name[128];
+	char token_label[128], token_serial[64]; /* "" until first seen */
+	enum repository_trouble trouble;
+	char reason[256];
+	ksm_time since;
+	char pin_print[64]; /* of the refused PIN; "" */
+};
+
+/* The row of that name; made when there is none. */
+enum ksm_err store_repository_get(struct store *st, const char *name,
+    struct store_repository *out, struct ksm_fail *fail);
+enum ksm_err store_repository_token(struct store *st, int64_t row,
+    const char *label, const char *serial, struct ksm_fail *fail);
+enum ksm_err store_repository_trouble(struct store *st, int64_t row,
+    enum repository_trouble trouble, const char *reason, const char *pin_print,
+    ksm_time now, struct ksm_fail *fail);
+
+/* ---- pools ----------------------------------------------------------- */
+
+struct pool_spec {
+	char policy[256];
+	enum key_role role;
+	char repository[128];
+	int alg, bits;
+};
+
+struct store_pool {
+	int64_t row;
+	int64_t auto_made; /* keys made by itself since the last full/topup */
+};
+
+enum ksm_err store_pool_get(struct store *st, const struct pool_spec *spec,
+    struct store_pool *out, struct ksm_fail *fail);
+enum ksm_err store_pool_auto(struct store *st, int64_t row, int64_t auto_made,
+    struct ksm_fail *fail);
+
+/* Counts per pool and state, also of pools no policy names any more. */
+typedef void (*store_count_fn)(void *ctx, int64_t pool_row,
+    const struct pool_spec *spec, enum key_state state, int64_t n);
+enum ksm_err store_counts(struct store *st, store_count_fn fn, void *ctx,
+    struct ksm_fail *fail);
+
+/*
+ * ready <-> surplus: keys of pools not in `wanted` become surplus, surplus
+ * keys of wanted pools become ready. Counts in *out_surplus, *out_ready.
+ */
+enum ksm_err store_pools_wanted(struct store *st, const int64_t *wanted_rows,
+    size_t n, ksm_time now, int64_t *out_surplus, int64_t *out_ready,
+    struct ksm_fail *fail);
+
+/* ---- keys ------------------------------------------------------------ */
+
+struct store_key {
+	struct key_id id;
+	int64_t serial; /* 0 until the answer is recorded */
+	struct pool_spec pool;
+	enum key_state state;
+	enum key_state was; /* state before missing; else KEY__STATES */
+	bool proved;	    /* a signature was verified outside the token */
+	bool adopted;	    /* found by settling, not by its answer */
+	char why[256];	    /* of the last move, "" */
+	ksm_time since, intended, started, ended; /* 0: not known */
+	uint8_t pub[DNSKEY_PUB_MAX];
+	size_t publen;
+	uint8_t digest[32]; /* SHA-256 of the DNSKEY public key field */
+	int tag_zsk, tag_ksk, tag_revoked; /* -1: not known */
+};
+
+/* n new rows in state intended, ids made of tag + random; ids in out[n]. */
+enum ksm_err store_keys_intend(struct store *st, int64_t pool_row, size_t n,
+    ksm_time now, struct key_id *out, struct ksm_fail *fail);
+
+/* What the answer says; the serial is given here. intended/unknown -> made. */
+struct store_made {
+	ksm_time started, ended;
+	ksm_msec took;
+	bool adopted, proved;
+	const uint8_t *pub;
+	size_t publen;
+	const uint8_t *digest;
+	int tag_zsk, tag_ksk, tag_revoked;
+};
+enum ksm_err store_key_made(struct store *st, const struct key_id *id,
+    const struct store_made *made, ksm_time now, struct ksm_fail *fail);
+/* A made key whose signature was verified later (settled keys). */
+enum ksm_err store_key_proved(struct store *st, const struct key_id *id,
+    struct ksm_fail *fail);
+/* Never asked, or the token said a clear no: the row goes. */
+enum ksm_err store_key_refused(struct store *st, const struct key_id *id,
+    struct ksm_fail *fail);
+/*
+ * Compare-and-set along an arrow of keystate.c. KSM_ENOENT: it is not in
+ * `from` (any more). `missing` remembers `from`; back from missing, `to`
+ * must be what it was.
+ */
+enum ksm_err store_key_move(struct store *st, const struct key_id *id,
+    enum key_state from, enum key_state to, const char *why, ksm_time now,
+    struct ksm_fail *fail);
+/* At start: every intended row is unknown (whoever asked is gone). */
+enum ksm_err store_keys_orphan(struct store *st, ksm_time now, int64_t *n,
+    struct ksm_fail *fail);
+/* KSM_ENOENT if there is no such row. */
+enum ksm_err store_key_get(struct store *st, const struct key_id *id,
+    struct store_key *out, struct ksm_fail *fail);
+
+/* Short facts of every key of one repository, for comparing with a token. */
+struct store_brief {
+	struct key_id id;
+	enum key_state state, was;
+	bool proved;
+	bool single; /* RSA with SkipPublicKey at the time: not stored; see engine */
+	int alg;
+};
+/*
+ * Up to `max` rows with row number above *cursor (start: 0), which is moved
+ * on; *n == 0: done. All states.
+ */
+enum ksm_err store_keys_brief(struct store *st, const char *repository,
+    int64_t *cursor, struct store_brief *out, size_t max, size_t *n,
+    struct ksm_fail *fail);
+/* True if `repository` has keys in `state`; and how many. */
+enum ksm_err store_keys_count(struct store *st, const char *repository,
+    enum key_state state, int64_t *n, struct ksm_fail *fail);
+
+struct key_filter {
+	bool by_created; /* ended >= created_after, or no `ended` yet */
+	ksm_time created_after;
+	bool by_state;
+	enum key_state state;
+	const char *policy, *repository; /* NULL: any */
+	bool by_role;
+	enum key_role role;
+};
+/*
+ * Listing in a stable order (row number), paged by cursor as above. With
+ * by_created only keys that exist are meant: living states.
+ */
+enum ksm_err store_keys_list(struct store *st, const struct key_filter *f,
+    int64_t *cursor, struct store_key *out, size_t max, size_t *n,
+    struct ksm_fail *fail);
+
+/* ---- time ------------------------------------------------------------ */
+
+/* Newest moment on record: no creation may be dated before it. */
+enum ksm_err store_newest(struct store *st, ksm_time *out,
+    struct ksm_fail *fail);
+
+/* Measured seconds per key; KSM_ENOENT when nothing was measured yet. */
+enum ksm_err store_rate_get(struct store *st, const char *repository, int alg,
+    int bits, ksm_msec *per_key, struct ksm_fail *fail);
+/* Fold one measurement in (moving average, weight 1/16). */
+enum ksm_err store_rate_add(struct store *st, const char *repository, int alg,
+    int bits, ksm_msec took, struct ksm_fail *fail);
+
+/* ---- zone list: the last good one stays in force -------------------- */
+
+struct zone_count {
+	char policy[256];
+	int64_t zones;
+};
+enum ksm_err store_zones_put(struct store *st, const struct zone_count *z,
+    size_t n, ksm_time now, struct ksm_fail *fail);
+/* *n == 0: none was ever recorded. free(*z). */
+enum ksm_err store_zones_get(struct store *st, struct zone_count **z,
+    size_t *n, ksm_time *when, struct ksm_fail *fail);
+
+/* ---- runs: refills, append-only ------------------------------------- */
+
+enum run_cause { RUN_AUTO, RUN_TOPUP, RUN_ONCE };
+struct store_run {
+	int64_t row;
+	enum run_cause cause;
+	int64_t uid, pid;  /* who asked; -1: nobody */
+	int64_t max;	   /* --max, -1: MaxPerRun */
+	ksm_time started, ended; /* ended 0: running or cut off */
+	int64_t wanted, made, failed, held;
+};
+enum ksm_err store_run_start(struct store *st, struct store_run *run,
+    struct ksm_fail *fail); /* fills run->row */
+enum ksm_err store_run_end(struct store *st, const struct store_run *run,
+    struct ksm_fail *fail);
+/* The newest finished run; KSM_ENOENT when there is none. */
+enum ksm_err store_run_last(struct store *st, struct store_run *out,
+    struct ksm_fail *fail);
+
+#endif
