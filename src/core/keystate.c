@@ -34,7 +34,8 @@
  *          (READY too, directly)                 v
  *                                           DESTROYING --settled--> DESTROYED
  *
- *   READY, SURPLUS, QUARANTINED, TAKEN, RETIRED <--seen / not seen--> MISSING
+ *   MADE, READY, SURPLUS, QUARANTINED,
+ *                        TAKEN, RETIRED <--seen / not seen--> MISSING
  *
  * INTENDED:    the row is on disk; the token may or may not have been asked.
  * UNKNOWN:     asked by somebody who is gone; only settling leads out.
@@ -62,6 +63,7 @@ static const bool arrows[KEY__STATES][KEY__STATES] = {
 	[KEY_MADE] = {
 		[KEY_READY]       = true,
 		[KEY_QUARANTINED] = true,
+		[KEY_MISSING]     = true,
 	},
 	[KEY_READY] = {
 		[KEY_TAKING]      = true,
@@ -92,6 +94,7 @@ static const bool arrows[KEY__STATES][KEY__STATES] = {
 		[KEY_DESTROYING]  = true,
 	},
 	[KEY_MISSING] = {
+		[KEY_MADE]        = true,
 		[KEY_READY]       = true,
 		[KEY_SURPLUS]     = true,
 		[KEY_QUARANTINED] = true,

@@ -43,6 +43,8 @@ struct engine_io {
 	    const struct hsm_msg *m, ksm_msec deadline, ksm_msec kill_after,
 	    struct ksm_fail *fail);
 	void (*worker_leave)(void *ctx, worker_no no);
+	/* It broke the protocol: SIGKILL, whatever it is doing. */
+	void (*worker_kill)(void *ctx, worker_no no, const char *why);
 	/* A print of the repository's PIN source (stat), to see it change. */
 	void (*pin_source_print)(void *ctx, const struct conf_repository *r,
 	    char out[128]);

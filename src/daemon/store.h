@@ -131,6 +131,7 @@ struct store_made {
 	ksm_time started, ended;
 	ksm_msec took;
 	bool adopted, proved;
+	bool single; /* no public object was stored */
 	const uint8_t *pub;
 	size_t publen;
 	const uint8_t *digest;
@@ -138,7 +139,7 @@ struct store_made {
 };
 enum ksm_err store_key_made(struct store *st, const struct key_id *id,
     const struct store_made *made, ksm_time now, struct ksm_fail *fail);
-/* A made key whose signature was verified later (settled keys). */
+/* A key whose signature was verified later (settled keys). */
 enum ksm_err store_key_proved(struct store *st, const struct key_id *id,
     struct ksm_fail *fail);
 /* Never asked, or the token said a clear no: the row goes. */
@@ -162,9 +163,10 @@ enum ksm_err store_key_get(struct store *st, const struct key_id *id,
 /* Short facts of every key of one repository, for comparing with a token. */
 struct store_brief {
 	struct key_id id;
+	int64_t serial; /* 0 until the answer is recorded */
 	enum key_state state, was;
 	bool proved;
-	bool single; /* RSA with SkipPublicKey at the time: not stored; see engine */
+	bool single; /* made with SkipPublicKey: one object is the whole */
 	int alg;
 };
 /*
@@ -207,6 +209,26 @@ enum ksm_err store_rate_get(struct store *st, const char *repository, int alg,
 /* Fold one measurement in (moving average, weight 1/16). */
 enum ksm_err store_rate_add(struct store *st, const char *repository, int alg,
     int bits, ksm_msec took, struct ksm_fail *fail);
+
+/* ---- across boots ---------------------------------------------------- */
+
+/*
+ * Tokens that never fsync can lose or tear keys in an unclean boot. A key
+ * is safe once its serial is at or below the repository's synced mark.
+ * store_boot: remembers `boot_id`; *unclean is true when the boot before
+ * this one ended without store_boot_clean.
+ */
+enum ksm_err store_boot(struct store *st, const char *boot_id, bool *unclean,
+    struct ksm_fail *fail);
+enum ksm_err store_boot_clean(struct store *st, struct ksm_fail *fail);
+/* The highest serial given in that repository becomes its synced mark. */
+enum ksm_err store_repository_synced(struct store *st, int64_t row,
+    int64_t serial, struct ksm_fail *fail);
+/* proved = no for every living key above its repository's synced mark. */
+enum ksm_err store_keys_doubt(struct store *st, int64_t *n,
+    struct ksm_fail *fail);
+/* The highest serial ever given; 0 when there is none. */
+int64_t store_serial_last(const struct store *st);
 
 /* ---- zone list: the last good one stays in force -------------------- */
 

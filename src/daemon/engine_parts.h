@@ -1,0 +1,222 @@
+/*
+ * engine_parts.h - what engine.c, dispatch.c and settle.c share.
+ *
+ * Runs in: ksmpoold, replay tests. Private to those three files.
+ *
+ * One repository has generator slots (<Sessions> of them) and one look. A
+ * look is one freshly exec'd process that enumerates the token, and
+ * everything that follows from what it saw: it verifies the keys of a group,
+ * settles unknown ones, finds missing ones. It is the only place where a
+ * key's presence is judged.
+ */
+#ifndef KSMPOOL_ENGINE_PARTS_H
+#define KSMPOOL_ENGINE_PARTS_H
+
+#include "ksmpool/backoff.h"
+#include "ksmpool/idmap.h"
+#include "ksmpool/log.h"
+
+#include "engine.h"
+#include "keycheck.h"
+#include "store.h"
+
+#define GROUP_MS	(10 * 1000) /* a made key waits no longer than this */
+#define COMMIT_MS	250	    /* results wait no longer for their commit */
+#define COMMIT_RESULTS	64
+#define INTENT_MAX	64
+#define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
+#define WAITING_MS	500  /* between looks at an earlier worker's lock */
+#define PARKED_MS	5000 /* between looks at the PIN source */
+#define CLOCK_SLACK	5
+#define POOL_MISSES	4 /* failures in a row before a topup gives up */
+#define LOOK_DEADLINE	(10 * 60) /* s, at least, for an enumeration */
+
+struct slot {
+	worker_no no; /* 0: no process */
+	enum worker_purpose purpose;
+	bool starting, busy, leaving, overdue;
+	bool stuck; /* cannot be reaped: the slot is lost */
+	int64_t job;
+	int64_t generation; /* of the settings it was started with */
+	/* a generator's open request */
+	struct key_id id;
+	int64_t pool_row;
+	struct keycheck_want want;
+	bool automatic;
+	int64_t made; /* for RecycleAfter */
+};
+
+enum look_step {
+	LOOK_IDLE,
+	LOOK_START,   /* process started, no hello yet */
+	LOOK_LIST,    /* enumerating */
+	LOOK_COMPARE, /* walking the rows */
+	LOOK_APPLY,   /* moving states */
+	LOOK_PROVE,   /* signatures of settled keys */
+	LOOK_DESTROY, /* second look at half pairs */
+	LOOK_END,
+};
+
+struct look_move {
+	struct key_id id;
+	enum key_state from, to;
+	const char *why; /* static text */
+};
+
+struct look_half {
+	struct key_id id;
+	enum key_half half;
+};
+
+struct look {
+	enum look_step step;
+	struct slot slot;
+	int64_t serial_limit;	/* made later: not judged */
+	struct idmap unknowns;	/* unknown before the enumeration began */
+	struct idmap seen;
+	int64_t cursor;
+	int64_t living, found;	/* known sentinel rows, and seen of them */
+	struct look_move *moves;
+	size_t nmoves, amoves, at_move;
+	struct key_id *proofs;
+	size_t nproofs, aproofs, at_proof;
+	struct look_half *halves;
+	size_t nhalves, ahalves, at_half;
+	struct idmap half_now;	/* half pairs of this look */
+	int64_t foreign, nameless;
+	bool again;		/* another look is needed at once */
+};
+
+struct repo {
+	char name[128];
+	const struct conf_repository *conf; /* NULL: no longer configured */
+	int64_t generation; /* grows when its settings change */
+	struct store_repository row;
+
+	bool looked; /* a complete look since start, trouble or loss */
+	bool look_wanted;
+	bool alone;  /* no worker of ours was started yet: ask for the lock */
+	bool waiting;
+	bool single; /* the token has one session: look and generators in turn */
+	bool accept; /* the operator accepts the token as it is */
+	bool pin_again; /* the operator wants the same PIN tried again */
+	char pin_seen[128]; /* print of the PIN source when it was parked */
+	ksm_msec pin_at;
+
+	struct slot *gens;
+	size_t ngens;
+	struct look look;
+	struct idmap halves; /* half pairs of the look before */
+
+	struct backoff backoff;
+	char why[256]; /* of the back-off */
+	ksm_msec next_paced;
+	ksm_msec group_since; /* 0: no key waits to be verified */
+	ksm_msec waiting_at;
+	int64_t deaths, orphans, foreign, nameless;
+	ksm_time looked_at;
+	ksm_msec looked_ms;
+};
+
+/* What runs for one pool of the plan. */
+struct prun {
+	int64_t row; /* of the pool in the store */
+	int64_t auto_made;
+	bool automatic; /* a refill by itself is under way */
+	bool explicit;	/* a topup is under way */
+	int64_t left;	/* keys the topup may still start */
+	bool blocked;	/* the token said it cannot do this */
+	char trouble[256];
+	/* rows intended and committed, not asked yet */
+	struct key_id queue[INTENT_MAX];
+	size_t nqueue;
+	bool queue_automatic;
+};
+
+/* Stock of every pool row of the store, wanted or not. */
+struct tally {
+	int64_t row;
+	char repository[128];
+	int64_t n[KEY__STATES];
+};
+
+struct ticket {
+	int64_t number;
+	char *policy; /* NULL: all */
+	struct topup_state state;
+	struct store_run run;
+	struct ticket *next;
+};
+
+struct engine {
+	struct store *store;
+	struct engine_io io;
+	struct conf conf;
+	struct plan plan;
+	struct prun *runs; /* one per pool of the plan */
+	struct repo **repos;
+	size_t nrepos, nconf; /* the first nconf are conf.repositories */
+	struct tally *tallies;
+	size_t ntallies;
+	bool tallies_old, levels_old;
+	worker_no last_no;
+	int64_t last_job, last_ticket;
+	struct ticket *tickets;
+	struct store_run auto_run;
+	bool auto_running;
+	ksm_time newest;
+	bool clock_bad;
+	ksm_msec batch_since; /* 0: no results wait */
+	int batch_results;
+	bool recover; /* a batch was lost: settle as after a restart */
+	struct backoff store_backoff;
+	bool stopping;
+};
+
+/* engine.c */
+ksm_time engine_wall(struct engine *e);
+ksm_msec engine_steady(struct engine *e);
+/* True for KSM_OK; a store failure is logged and starts recovery. */
+bool engine_stored(struct engine *e, enum ksm_err err,
+    const struct ksm_fail *fail, const char *doing);
+bool engine_commit(struct engine *e);
+void engine_result_noted(struct engine *e);
+void engine_levels(struct engine *e);
+struct tally *engine_tally(struct engine *e, int64_t pool_row);
+void engine_moved(struct engine *e, int64_t pool_row, enum key_state from,
+    enum key_state to); /* KEY__STATES: from or to nothing */
+/* The repository failed: back off, once more longer. */
+void engine_repo_failed(struct engine *e, struct repo *r, const char *why);
+void engine_repo_park(struct engine *e, struct repo *r, const char *why,
+    const char *pin_print);
+void engine_repo_alien(struct engine *e, struct repo *r, const char *why);
+bool engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
+    enum worker_purpose purpose);
+bool engine_worker_send(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_msg *m, int64_t deadline);
+void engine_worker_leave(struct engine *e, struct slot *s);
+void engine_violation(struct engine *e, struct repo *r, struct slot *s,
+    const char *what);
+bool engine_repo_usable(const struct repo *r);
+
+/* dispatch.c: pools, refills, generators */
+void dispatch_configure(struct engine *e);
+void dispatch_run(struct engine *e, ksm_msec *wait);
+void dispatch_message(struct engine *e, struct repo *r, struct slot *s,
+    struct hsm_msg *m);
+void dispatch_exit(struct engine *e, struct repo *r, struct slot *s,
+    bool asked, const char *how);
+void dispatch_drop_queues(struct engine *e, bool forget_only);
+void dispatch_tickets(struct engine *e);
+/* Keys are being made or could be started in this repository right now. */
+bool dispatch_working(struct engine *e, struct repo *r);
+
+/* settle.c: looks */
+void look_run(struct engine *e, struct repo *r, ksm_msec *wait);
+void look_message(struct engine *e, struct repo *r, struct hsm_msg *m);
+void look_exit(struct engine *e, struct repo *r, const char *how);
+void look_abandon(struct engine *e, struct repo *r);
+bool look_due(struct engine *e, struct repo *r);
+void look_clear(struct look *l);
+
+#endif
