@@ -14,12 +14,18 @@
  *   generate   ------------->    (generator)
  *              <-------------    generated | refused | unknown (and exits)
  *   enumerate  ------------->    (verifier, settler)
- *              <-------------    page* listed | unknown (and exits)
+ *              <-------------    page* listed | refused (stage sync) |
+ *                                unknown (and exits)
  *   prove      ------------->    (verifier, settler; after enumerate)
  *              <-------------    proof | refused | unknown (and exits)
  *   destroy    ------------->    (settler; after enumerate)
  *              <-------------    destroyed | refused | unknown (and exits)
  *   end of file: finish what runs, C_Finalize, exit 0.
+ *
+ * `refused` of group login, session or token is a clear no like any other,
+ * but the worker exits after it: a fresh one must look at the token. It also
+ * exits after `generated` when reading back or signing failed that way.
+ * Pages that came before `unknown` are worth nothing.
  */
 #ifndef KSMPOOL_MSG_HSM_H
 #define KSMPOOL_MSG_HSM_H
@@ -134,7 +140,17 @@ struct hsm_failed {
 
 /*
  * What the token says of a pair: attributes read back by handle, and one
- * signature over the challenge.
+ * signature with the private half. `mechanism` says what was signed:
+ *
+ *   CKM_SHA256_RSA_PKCS  PKCS #1 v1.5, SHA-256 over the 32 challenge bytes
+ *   CKM_RSA_PKCS         PKCS #1 v1.5, the challenge taken as the SHA-256
+ *                        digest: DigestInfo(SHA-256, challenge)
+ *   CKM_ECDSA            the challenge taken as the digest, P-384 too; the
+ *                        signature is r | s, each as long as the order
+ *   CKM_EDDSA            pure EdDSA over the 32 challenge bytes
+ *
+ * Whatever could not be read is "" or 0 or false. Without a public half the
+ * RSA numbers come from the private one; `point` is then "" on most tokens.
  */
 struct hsm_evidence {
 	bool is_private, is_sensitive, is_extractable, is_token, can_sign;
