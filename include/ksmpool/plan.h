@@ -60,7 +60,11 @@ struct plan_token {
 	const struct conf_repository *repository;
 	int64_t pairs_held;   /* living pairs of ours, any state */
 	int64_t pairs_make;   /* to be made */
-	int64_t pairs_over;   /* required beyond Capacity; 0 when it fits */
+	/*
+	 * Pairs beyond Capacity once every pool is full: of each pool what it
+	 * requires or, if more, has, and all other pairs. 0 when it fits.
+	 */
+	int64_t pairs_over;
 	int64_t objects_held, objects_make; /* PKCS#11 objects */
 };
 
@@ -89,8 +93,9 @@ void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
 /*
  * `held`: living pairs of ours per token, in plan->tokens order, all states
  * and all pools, also those the policy no longer names; NULL: sums of the
- * pools' own stock. Where Capacity does not hold everything, room goes to
- * pools in the order of the plan.
+ * pools' own stock. Keys on their way (intended, unknown) take room too; they
+ * are counted from the pools' stock. Where Capacity does not hold everything,
+ * room goes to pools in the order of the plan.
  */
 void plan_level(struct plan *p, const int64_t *held);
 
