@@ -10,6 +10,9 @@
  *             {"v":1,"type":"result","exit":0,"result":{...}} exactly one, last
  *          or {"v":1,"type":"error","exit":2,"code":"...","text":"...",
  *              "hint":"..."}                                  last
+ *
+ * An item names the list it belongs to: {"keys":{...}}. What ksmctl --json
+ * prints is these lists, then the members of the result, in one document.
  */
 #ifndef KSMPOOL_MSG_CTL_H
 #define KSMPOOL_MSG_CTL_H
@@ -50,6 +53,13 @@ struct ctl_reply {
 	char hint[512];
 	json_t *body; /* item or result, owned; NULL otherwise */
 };
+
+/*
+ * A JSON string of any bytes: what is not UTF-8 (a token's label may be
+ * anything) becomes '?', and what is longer than CTL_TEXT bytes is cut.
+ */
+#define CTL_TEXT 4096
+json_t *ctl_text(const char *text);
 
 /* malloc'd line with its newline, or NULL (no memory or over the limit). */
 char *ctl_request_encode(const struct ctl_request *r);
