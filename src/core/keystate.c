@@ -4,40 +4,28 @@
 
 /*
  *                 row committed
- *                       |
  *                       v
- *       +----------- INTENDED ---answer----------+
- *       |               |                        |
- *   not there      no answer, or              (refused: the row is
- *   at settling    daemon start                dropped, no state)
- *       |               v                        |
- *       |            UNKNOWN ----whole pair----> MADE --check failed--+
- *       |             |   ^                      |                    |
- *       |        not there |                  verified                |
- *       |             v   found after all        v                    v
- *       +----------> GONE-+    SURPLUS <-pools-> READY          QUARANTINED
- *                                |               |  ^                 |
- *                                |             take |                 |
- *                                |               v  not in journal    |
- *                                |             TAKING                 |
- *                                |               |                    |
- *                                |           in journal               |
- *                                |               v                    |
- *                                |             TAKEN --> CONSUMED     |
- *                                |               |                    |
- *                                |            no longer used          |
- *                                |               v                    |
- *                                |            RETIRED                 |
- *                                |               |                    |
- *                                +---------------+--------------------+
- *                                                | an operator's command
- *          (READY too, directly)                 v
- *                                           DESTROYING --settled--> DESTROYED
+ *    +--not there-- INTENDED ---answer-------+
+ *    |                  |                    |
+ *    |       no answer, | daemon start       |
+ *    v                  v                    v
+ *   GONE <-not there- UNKNOWN -whole pair-> MADE -check failed-> QUARANTINED
+ *    |                  ^                    |
+ *    +--found after all-+           verified |
+ *                                            v
+ *                      SURPLUS <--pools--> READY <--not in journal--+
+ *                                            |                      |
+ *                                            +---take---> TAKING ---+
+ *                                                            |
+ *                                                 in journal |
+ *                                                            v
+ *                                         CONSUMED <------ TAKEN ---> RETIRED
  *
- *   MADE, READY, SURPLUS, QUARANTINED,
- *                        TAKEN, RETIRED <--seen / not seen--> MISSING
+ *   MADE, READY, SURPLUS, QUARANTINED, TAKEN, RETIRED <--not seen--> MISSING
+ *   READY, SURPLUS, QUARANTINED, RETIRED --command--> DESTROYING --> DESTROYED
  *
  * INTENDED:    the row is on disk; the token may or may not have been asked.
+ *              A clear no drops the row, which is no state.
  * UNKNOWN:     asked by somebody who is gone; only settling leads out.
  * GONE:        looked for and not there; every enumeration looks again.
  * MADE:        the answer is on record, no second process has seen the key.
