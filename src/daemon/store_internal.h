@@ -1,0 +1,142 @@
+/*
+ * store_internal.h - what the files of the store share among themselves.
+ *
+ * Runs in: ksmpoold; included by store*.c and their tests only.
+ *
+ *   store.c         open, close, batches
+ *   store_sql.c     every statement, binding, reading columns
+ *   store_schema.c  tables, triggers, migrations
+ *   store_pool.c    repositories, pools, counts
+ *   store_key.c     keys
+ *   store_record.c  times, rates, zone counts, runs
+ */
+#ifndef KSMPOOL_STORE_INTERNAL_H
+#define KSMPOOL_STORE_INTERNAL_H
+
+#include "store.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+#define STORE_APPLICATION 0x4b534d50 /* "KSMP", PRAGMA application_id */
+#define STORE_BUSY_MS	  2000
+
+enum store_stmt {
+	ST_BEGIN,
+	ST_COMMIT,
+	ST_ROLLBACK,
+	ST_REPOSITORY_GET,
+	ST_REPOSITORY_ADD,
+	ST_REPOSITORY_TOKEN,
+	ST_REPOSITORY_TROUBLE,
+	ST_REPOSITORY_SYNCED,
+	ST_POOL_GET,
+	ST_POOL_ADD,
+	ST_POOL_AUTO,
+	ST_COUNTS,
+	ST_COUNTS_UNUSED,
+	ST_COUNT_STATE,
+	ST_COUNT_REPOSITORY,
+	ST_KEY_INTEND,
+	ST_KEY_MADE,
+	ST_KEY_PROVED,
+	ST_KEY_REFUSED,
+	ST_KEY_MOVE,
+	ST_KEYS_SHIFT,
+	ST_KEYS_ORPHAN,
+	ST_KEYS_DOUBT,
+	ST_KEY_GET,
+	ST_KEYS_BRIEF,
+	ST_KEYS_LIST,
+	ST_KEYS_LIST_STATE,
+	ST_NEWEST,
+	ST_BOOT_GET,
+	ST_BOOT_PUT,
+	ST_BOOT_CLEAN,
+	ST_RATE_GET,
+	ST_RATE_ADD,
+	ST_ZONES_CLEAR,
+	ST_ZONES_ADD,
+	ST_ZONES_WHEN,
+	ST_ZONES_WHEN_GET,
+	ST_ZONES_GET,
+	ST_RUN_START,
+	ST_RUN_END,
+	ST_RUN_LAST,
+	ST__COUNT
+};
+
+struct store {
+	struct sqlite3 *db;
+	struct sqlite3_stmt *stmt[ST__COUNT];
+	char *path;
+	uint8_t tag[KEY_TAG_LEN];
+	bool batch; /* BEGIN IMMEDIATE was done, COMMIT was not */
+	bool lost;  /* a batch was rolled back and nobody has asked yet */
+	int64_t serial, serial_committed; /* last given, last on disk */
+	/* The random part of ids; a test puts its own dice here. */
+	enum ksm_err (*dice)(void *buf, size_t len, struct ksm_fail *fail);
+};
+
+/* ---- store.c --------------------------------------------------------- */
+
+/* Open a batch when none is open. Nothing is lost when this fails. */
+enum ksm_err store_begin(struct store *st, struct ksm_fail *fail);
+/*
+ * Words for SQLite's last error: "what: SQLite's text (what it means, path)".
+ * For reads. If SQLite rolled the batch back by itself this is noticed here.
+ */
+enum ksm_err store_failed(struct store *st, const char *what,
+    struct ksm_fail *fail);
+/* The same for a change: resets `q`, rolls the batch back, marks it lost. */
+enum ksm_err store_change_failed(struct store *st, struct sqlite3_stmt *q,
+    const char *what, struct ksm_fail *fail);
+
+/* ---- store_schema.c -------------------------------------------------- */
+
+/* Migration i leads from schema version i to i + 1. */
+extern const char *const store_migrations[];
+extern const size_t store_nmigrations;
+
+/*
+ * Bring the schema from its version to `n`, one transaction per step; a step
+ * that fails leaves the version before it.
+ */
+enum ksm_err store_migrate(struct store *st, const char *const *steps,
+    size_t n, struct ksm_fail *fail);
+/* Bring the table of arrows and the counts in line with the truth. */
+enum ksm_err store_derive(struct store *st, struct ksm_fail *fail);
+
+/* ---- store_sql.c ----------------------------------------------------- */
+
+enum ksm_err store_prepare(struct store *st, struct ksm_fail *fail);
+void store_finalize(struct store *st);
+/* Run one-off text that gives no rows. */
+int store_exec(struct store *st, const char *sql);
+/* The first column of the first row; `what` names it in words. */
+enum ksm_err store_ask_int(struct store *st, const char *sql, int64_t *out,
+    struct ksm_fail *fail);
+
+/* These answer SQLITE_OK or SQLite's code. NULL text binds NULL. */
+int bind_int(struct sqlite3_stmt *q, const char *name, int64_t v);
+int bind_text(struct sqlite3_stmt *q, const char *name, const char *text);
+int bind_blob(struct sqlite3_stmt *q, const char *name, const void *p,
+    size_t len);
+/* NULL for a value that stands for "not known". */
+int bind_known(struct sqlite3_stmt *q, const char *name, int64_t v,
+    int64_t unknown);
+/* At most `size` - 1 bytes, cut between two UTF-8 characters. */
+int bind_cut(struct sqlite3_stmt *q, const char *name, const char *text,
+    size_t size);
+
+/* False if the text does not fit or holds a NUL. NULL reads as "". */
+bool column_text(struct sqlite3_stmt *q, int col, char *out, size_t size);
+/* False if it is neither NULL nor at most `size` bytes. */
+bool column_blob(struct sqlite3_stmt *q, int col, void *out, size_t size,
+    size_t *len);
+int64_t column_int(struct sqlite3_stmt *q, int col, int64_t if_null);
+
+/* Ready for the next use. Its error was reported before. */
+void stmt_done(struct sqlite3_stmt *q);
+
+#endif

@@ -1,0 +1,290 @@
+#include "store_internal.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define POOL_COLUMNS "p.policy, p.role, r.name, p.alg, p.bits"
+#define POOL_JOIN                                                              \
+	"CROSS JOIN pool p ON p.row = k.pool "                                 \
+	"CROSS JOIN repository r ON r.row = p.repository "
+
+/* As key_read in store_key.c reads them. */
+#define KEY_COLUMNS                                                            \
+	"k.row, k.cka_id, k.serial, " POOL_COLUMNS ", k.state, k.was, "        \
+	"k.proved, k.adopted, k.why, k.since, k.intended, k.started, "         \
+	"k.ended, k.pub, k.digest, k.tag_zsk, k.tag_ksk, k.tag_revoked "
+
+/*
+ * CROSS JOIN keeps the key table outermost: the pages come in row order from
+ * the table or from key_by_state, without a sort.
+ */
+#define KEY_LIST                                                               \
+	"SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN                          \
+	"WHERE k.row > :cursor "                                               \
+	"AND (:after IS NULL OR k.ended IS NULL OR k.ended >= :after) "        \
+	"AND (:policy IS NULL OR p.policy = :policy) "                         \
+	"AND (:repository IS NULL OR r.name = :repository) "                   \
+	"AND (:role IS NULL OR p.role = :role) "
+
+#define THE_REPOSITORY "(SELECT row FROM repository WHERE name = :repository)"
+
+static const char *const store_sql[ST__COUNT] = {
+	[ST_BEGIN] = "BEGIN IMMEDIATE",
+	[ST_COMMIT] = "COMMIT",
+	[ST_ROLLBACK] = "ROLLBACK",
+
+	[ST_REPOSITORY_GET] =
+	    "SELECT row, name, token_label, token_serial, trouble, reason, "
+	    "since, pin_print FROM repository WHERE name = :name",
+	[ST_REPOSITORY_ADD] = "INSERT INTO repository (name) VALUES (:name)",
+	[ST_REPOSITORY_TOKEN] =
+	    "UPDATE repository SET token_label = :label, "
+	    "token_serial = :serial WHERE row = :row",
+	[ST_REPOSITORY_TROUBLE] =
+	    "UPDATE repository SET trouble = :trouble, reason = :reason, "
+	    "pin_print = :pin_print, since = :now WHERE row = :row",
+	[ST_REPOSITORY_SYNCED] =
+	    "UPDATE repository SET synced = max(synced, :serial) "
+	    "WHERE row = :row",
+
+	[ST_POOL_GET] =
+	    "SELECT p.row, p.auto_made FROM repository r "
+	    "JOIN pool p ON p.repository = r.row "
+	    "WHERE r.name = :repository AND p.policy = :policy "
+	    "AND p.role = :role AND p.alg = :alg AND p.bits = :bits",
+	[ST_POOL_ADD] =
+	    "INSERT INTO pool (policy, role, repository, alg, bits) "
+	    "VALUES (:policy, :role, :repository, :alg, :bits)",
+	[ST_POOL_AUTO] = "UPDATE pool SET auto_made = :n WHERE row = :row",
+
+	[ST_COUNTS] =
+	    "SELECT c.pool, " POOL_COLUMNS ", c.state, c.n FROM key_count c "
+	    "CROSS JOIN pool p ON p.row = c.pool "
+	    "CROSS JOIN repository r ON r.row = p.repository "
+	    "WHERE c.n > 0 ORDER BY c.pool",
+	[ST_COUNTS_UNUSED] =
+	    "SELECT pool, state FROM key_count "
+	    "WHERE n > 0 AND state IN ('ready', 'surplus')",
+	[ST_COUNT_STATE] =
+	    "SELECT coalesce(sum(n), 0) FROM key_count WHERE state = :state",
+	[ST_COUNT_REPOSITORY] =
+	    "SELECT coalesce(sum(c.n), 0) FROM pool p "
+	    "JOIN key_count c ON c.pool = p.row AND c.state = :state "
+	    "WHERE p.repository = " THE_REPOSITORY,
+
+	[ST_KEY_INTEND] =
+	    "INSERT INTO key (cka_id, pool, state, since, intended) "
+	    "VALUES (:id, :pool, 'intended', :now, :now)",
+	/* The trigger key_serial carries meta.serial forward. */
+	[ST_KEY_MADE] =
+	    "UPDATE key SET state = 'made', since = :now, why = :why, "
+	    "serial = (SELECT serial + 1 FROM meta), started = :started, "
+	    "ended = :ended, took_ms = :took, adopted = :adopted, "
+	    "proved = :proved, single = :single, pub = :pub, "
+	    "digest = :digest, tag_zsk = :tag_zsk, tag_ksk = :tag_ksk, "
+	    "tag_revoked = :tag_revoked "
+	    "WHERE cka_id = :id AND state IN ('intended', 'unknown') "
+	    "RETURNING serial",
+	[ST_KEY_PROVED] =
+	    "UPDATE key SET proved = 1 WHERE cka_id = :id "
+	    "AND serial IS NOT NULL",
+	[ST_KEY_REFUSED] =
+	    "DELETE FROM key WHERE cka_id = :id "
+	    "AND state IN ('intended', 'unknown')",
+	[ST_KEY_MOVE] =
+	    "UPDATE key SET state = :to, was = :was, since = :now, why = :why "
+	    "WHERE cka_id = :id AND state = :from",
+	[ST_KEYS_SHIFT] =
+	    "UPDATE key SET state = :to, since = :now, why = :why "
+	    "WHERE state = :from AND pool = :pool",
+	[ST_KEYS_ORPHAN] =
+	    "UPDATE key SET state = 'unknown', since = :now, "
+	    "why = 'whoever asked for it is gone' WHERE state = 'intended'",
+	[ST_KEYS_DOUBT] =
+	    "UPDATE key SET proved = 0 WHERE proved = 1 "
+	    "AND state IN ('made', 'ready', 'surplus', 'quarantined', "
+	    "'taking', 'taken', 'retired', 'destroying') "
+	    "AND serial > (SELECT r.synced FROM pool p "
+	    "JOIN repository r ON r.row = p.repository "
+	    "WHERE p.row = key.pool)",
+
+	[ST_KEY_GET] =
+	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
+	    "WHERE k.cka_id = :id",
+	[ST_KEYS_BRIEF] =
+	    "SELECT k.row, k.cka_id, k.serial, k.state, k.was, k.proved, "
+	    "k.single, p.alg FROM key k CROSS JOIN pool p ON p.row = k.pool "
+	    "WHERE k.row > :cursor AND p.repository = " THE_REPOSITORY
+	    " ORDER BY k.row",
+	[ST_KEYS_LIST] = KEY_LIST "ORDER BY k.row",
+	[ST_KEYS_LIST_STATE] = KEY_LIST "AND k.state = :state ORDER BY k.row",
+
+	[ST_NEWEST] = "SELECT newest FROM meta",
+	[ST_BOOT_GET] = "SELECT boot_id, boot_clean FROM meta",
+	[ST_BOOT_PUT] = "UPDATE meta SET boot_id = :boot_id, boot_clean = 0",
+	[ST_BOOT_CLEAN] = "UPDATE meta SET boot_clean = 1",
+
+	[ST_RATE_GET] =
+	    "SELECT us FROM rate WHERE repository = " THE_REPOSITORY
+	    " AND alg = :alg AND bits = :bits",
+	[ST_RATE_ADD] =
+	    "INSERT INTO rate (repository, alg, bits, us) "
+	    "SELECT row, :alg, :bits, :us FROM repository "
+	    "WHERE name = :repository "
+	    "ON CONFLICT DO UPDATE SET us = us + (excluded.us - us) / 16",
+
+	[ST_ZONES_CLEAR] = "DELETE FROM zone_count",
+	[ST_ZONES_ADD] =
+	    "INSERT INTO zone_count (policy, zones) VALUES (:policy, :zones)",
+	[ST_ZONES_WHEN] =
+	    "UPDATE meta SET zones_when = :now, newest = max(newest, :now)",
+	[ST_ZONES_WHEN_GET] = "SELECT zones_when FROM meta",
+	[ST_ZONES_GET] = "SELECT policy, zones FROM zone_count",
+
+	[ST_RUN_START] =
+	    "INSERT INTO run (cause, uid, pid, most, started, wanted, made, "
+	    "failed, held) VALUES (:cause, :uid, :pid, :most, :started, "
+	    ":wanted, :made, :failed, :held)",
+	[ST_RUN_END] =
+	    "UPDATE run SET ended = :ended, wanted = :wanted, made = :made, "
+	    "failed = :failed, held = :held WHERE row = :row "
+	    "AND ended IS NULL",
+	[ST_RUN_LAST] =
+	    "SELECT row, cause, uid, pid, most, started, ended, wanted, made, "
+	    "failed, held FROM run WHERE ended IS NOT NULL "
+	    "ORDER BY row DESC LIMIT 1",
+};
+
+enum ksm_err
+store_prepare(struct store *st, struct ksm_fail *fail)
+{
+	for (int i = 0; i < ST__COUNT; i++) {
+		if (sqlite3_prepare_v3(st->db, store_sql[i], -1,
+			SQLITE_PREPARE_PERSISTENT, &st->stmt[i],
+			NULL) != SQLITE_OK)
+			return store_failed(st, "prepare statements", fail);
+	}
+	return KSM_OK;
+}
+
+void
+store_finalize(struct store *st)
+{
+	for (int i = 0; i < ST__COUNT; i++) {
+		(void)sqlite3_finalize(st->stmt[i]);
+		st->stmt[i] = NULL;
+	}
+}
+
+int
+store_exec(struct store *st, const char *sql)
+{
+	return sqlite3_exec(st->db, sql, NULL, NULL, NULL);
+}
+
+enum ksm_err
+store_ask_int(struct store *st, const char *sql, int64_t *out,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = NULL;
+	enum ksm_err err = KSM_OK;
+
+	if (sqlite3_prepare_v2(st->db, sql, -1, &q, NULL) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW)
+		err = store_failed(st, "read database", fail);
+	else
+		*out = sqlite3_column_int64(q, 0);
+	(void)sqlite3_finalize(q);
+	return err;
+}
+
+int
+bind_int(sqlite3_stmt *q, const char *name, int64_t v)
+{
+	return sqlite3_bind_int64(q, sqlite3_bind_parameter_index(q, name), v);
+}
+
+int
+bind_known(sqlite3_stmt *q, const char *name, int64_t v, int64_t unknown)
+{
+	return v == unknown ? SQLITE_OK : bind_int(q, name, v);
+}
+
+int
+bind_text(sqlite3_stmt *q, const char *name, const char *text)
+{
+	return sqlite3_bind_text(q, sqlite3_bind_parameter_index(q, name), text,
+	    -1, SQLITE_TRANSIENT);
+}
+
+int
+bind_blob(sqlite3_stmt *q, const char *name, const void *p, size_t len)
+{
+	return sqlite3_bind_blob64(q, sqlite3_bind_parameter_index(q, name), p,
+	    len, SQLITE_TRANSIENT);
+}
+
+int
+bind_cut(sqlite3_stmt *q, const char *name, const char *text, size_t size)
+{
+	size_t len = strlen(text);
+
+	if (len >= size) {
+		len = size - 1;
+		/* Not in the middle of a character: 10xxxxxx continues one. */
+		while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+			len--;
+	}
+	return sqlite3_bind_text64(q, sqlite3_bind_parameter_index(q, name),
+	    text, len, SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+bool
+column_text(sqlite3_stmt *q, int col, char *out, size_t size)
+{
+	const unsigned char *text = sqlite3_column_text(q, col);
+	size_t len;
+
+	out[0] = '\0';
+	if (text == NULL)
+		return sqlite3_column_type(q, col) == SQLITE_NULL;
+	len = (size_t)sqlite3_column_bytes(q, col);
+	if (len >= size || strlen((const char *)text) != len)
+		return false;
+	memcpy(out, text, len + 1);
+	return true;
+}
+
+bool
+column_blob(sqlite3_stmt *q, int col, void *out, size_t size, size_t *len)
+{
+	const void *p = sqlite3_column_blob(q, col);
+	size_t have = (size_t)sqlite3_column_bytes(q, col);
+
+	*len = 0;
+	if (have > size)
+		return false;
+	if (have > 0) {
+		if (p == NULL)
+			return false;
+		memcpy(out, p, have);
+	}
+	*len = have;
+	return true;
+}
+
+int64_t
+column_int(sqlite3_stmt *q, int col, int64_t if_null)
+{
+	if (sqlite3_column_type(q, col) == SQLITE_NULL)
+		return if_null;
+	return sqlite3_column_int64(q, col);
+}
+
+void
+stmt_done(sqlite3_stmt *q)
+{
+	(void)sqlite3_reset(q);
+	(void)sqlite3_clear_bindings(q);
+}
