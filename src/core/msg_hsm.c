@@ -511,9 +511,9 @@ field_decode(const char *type, const struct field *f, const json_t *v,
 {
 	char *at = (char *)base + f->offset;
 	enum ksm_err err;
-	const char *text;
+	const char *text = NULL;
 	int64_t number;
-	size_t len;
+	size_t len = 0;
 
 	switch (f->kind) {
 	case F_TEXT:

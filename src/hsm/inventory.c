@@ -1,0 +1,546 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ckr.h"
+#include "evidence.h"
+#include "object.h"
+#include "operation.h"
+
+#define FIND_BATCH 1024
+#define ID_ROOM	   64 /* longer ids are foreign anyhow */
+
+struct entry {
+	struct key_id id;
+	bool is_private;
+	CK_OBJECT_HANDLE handle;
+};
+
+struct inventory {
+	struct entry *entries; /* by id when complete */
+	size_t n, room;
+};
+
+void
+inventory_free(struct inventory *inv)
+{
+	if (inv == NULL)
+		return;
+	free(inv->entries);
+	free(inv);
+}
+
+static int
+entry_cmp(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return key_id_cmp(&x->id, &y->id);
+}
+
+static struct inventory *
+inventory_new(void)
+{
+	struct inventory *inv = calloc(1, sizeof(*inv));
+
+	if (inv == NULL)
+		return NULL;
+	inv->room = 1024;
+	inv->entries = calloc(inv->room, sizeof(*inv->entries));
+	if (inv->entries == NULL) {
+		free(inv);
+		return NULL;
+	}
+	return inv;
+}
+
+static bool
+entry_add(struct inventory *inv, const struct entry *e)
+{
+	struct entry *more;
+
+	if (inv->n == inv->room) {
+		more = reallocarray(inv->entries, 2 * inv->room, sizeof(*more));
+		if (more == NULL)
+			return false;
+		inv->entries = more;
+		inv->room *= 2;
+	}
+	inv->entries[inv->n++] = *e;
+	return true;
+}
+
+/* The entries of one id: the first, and how many. */
+static struct entry *
+entries_find(const struct inventory *inv, const struct key_id *id, size_t *n)
+{
+	size_t low = 0, high = inv->n, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (key_id_cmp(&inv->entries[mid].id, id) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*n = 0;
+	while (low + *n < inv->n &&
+	    key_id_cmp(&inv->entries[low + *n].id, id) == 0)
+		(*n)++;
+	return inv->entries + low;
+}
+
+struct halves {
+	int privates, publics;
+	struct pair first;
+};
+
+static struct halves
+halves_of(const struct inventory *inv, const struct key_id *id)
+{
+	struct halves h = { 0, 0, { CK_INVALID_HANDLE, CK_INVALID_HANDLE } };
+	const struct entry *e;
+	size_t n;
+
+	e = entries_find(inv, id, &n);
+	for (; n > 0; n--, e++) {
+		if (e->is_private && h.privates++ == 0)
+			h.first.priv = e->handle;
+		if (!e->is_private && h.publics++ == 0)
+			h.first.pub = e->handle;
+	}
+	return h;
+}
+
+/* ---- enumerate -------------------------------------------------------- */
+
+/*
+ * Handles first, attributes after: some modules do not like calls in the
+ * middle of a search. The empty template is what finds the debris that a
+ * killed module leaves: no id, no label, CKA_TOKEN false.
+ */
+static CK_RV
+handles_get(struct session *s, CK_OBJECT_HANDLE **out, size_t *nout)
+{
+	CK_OBJECT_HANDLE *all = NULL, *more;
+	size_t n = 0, room = 0;
+	CK_ULONG got;
+	CK_RV rv, end;
+
+	rv = s->fn->C_FindObjectsInit(s->handle, NULL, 0);
+	if (rv != CKR_OK)
+		return rv;
+	do {
+		got = 0;
+		if (room - n < FIND_BATCH) {
+			room = room == 0 ? FIND_BATCH : 2 * room;
+			more = reallocarray(all, room, sizeof(*all));
+			if (more == NULL) {
+				rv = CKR_HOST_MEMORY;
+				break;
+			}
+			all = more;
+		}
+		rv = s->fn->C_FindObjects(s->handle, all + n, FIND_BATCH, &got);
+		if (rv == CKR_OK && got > FIND_BATCH)
+			rv = CKR_GENERAL_ERROR;
+		if (rv == CKR_OK)
+			n += got;
+	} while (rv == CKR_OK && got > 0);
+	end = s->fn->C_FindObjectsFinal(s->handle);
+	if (rv == CKR_OK)
+		rv = end;
+	if (rv != CKR_OK) {
+		free(all);
+		return rv;
+	}
+	*out = all;
+	*nout = n;
+	return CKR_OK;
+}
+
+enum sort {
+	SORT_KEY,      /* a 16-byte id */
+	SORT_FOREIGN,
+	SORT_NAMELESS,
+	SORT_OTHER,
+	SORT_VANISHED, /* gone between the search and the look */
+};
+
+static CK_RV
+object_sort(struct session *s, CK_OBJECT_HANDLE object, enum sort *sort,
+    struct entry *e)
+{
+	CK_OBJECT_CLASS class = 0;
+	uint8_t id[ID_ROOM];
+	CK_ATTRIBUTE a[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_ID, id, sizeof(id) },
+	};
+	CK_ATTRIBUTE l = { CKA_LABEL, NULL, 0 };
+	CK_RV rv;
+
+	*sort = SORT_NAMELESS;
+	rv = object_read(s, object, a, nitems(a));
+	if (ckr_lost(rv))
+		return rv;
+	if (rv == CKR_OBJECT_HANDLE_INVALID) {
+		*sort = SORT_VANISHED;
+		return CKR_OK;
+	}
+	if (rv != CKR_OK || !attr_ulong(&a[0], &class))
+		return CKR_OK;
+	if (class != CKO_PRIVATE_KEY && class != CKO_PUBLIC_KEY) {
+		*sort = SORT_OTHER;
+		return CKR_OK;
+	}
+	if (a[1].ulValueLen == KEY_ID_LEN) {
+		*sort = SORT_KEY;
+		memcpy(e->id.bytes, id, KEY_ID_LEN);
+		e->is_private = class == CKO_PRIVATE_KEY;
+		e->handle = object;
+		return CKR_OK;
+	}
+	if (a[1].ulValueLen != 0 &&
+	    a[1].ulValueLen != CK_UNAVAILABLE_INFORMATION) {
+		*sort = SORT_FOREIGN;
+		return CKR_OK;
+	}
+	/* no id, or one too long for us: its length, then the label's */
+	a[1].pValue = NULL;
+	a[1].ulValueLen = 0;
+	rv = s->fn->C_GetAttributeValue(s->handle, object, &a[1], 1);
+	if (rv == CKR_OK && a[1].ulValueLen != 0 &&
+	    a[1].ulValueLen != CK_UNAVAILABLE_INFORMATION) {
+		*sort = SORT_FOREIGN;
+		return CKR_OK;
+	}
+	if (ckr_lost(rv))
+		return rv;
+	rv = s->fn->C_GetAttributeValue(s->handle, object, &l, 1);
+	if (rv == CKR_OK && l.ulValueLen != 0 &&
+	    l.ulValueLen != CK_UNAVAILABLE_INFORMATION)
+		*sort = SORT_FOREIGN;
+	return ckr_lost(rv) ? rv : CKR_OK;
+}
+
+/* A page under way, and the counts. */
+struct listing {
+	struct inventory *inv;
+	struct hsm_msg page;
+	struct key_id privates[PAGE_IDS], publics[PAGE_IDS];
+	struct hsm_listed counts;
+	page_fn send;
+	void *ctx;
+};
+
+static bool
+page_flush(struct listing *l)
+{
+	struct hsm_page *p = &l->page.u.page;
+
+	if (p->nprivates + p->npublics == 0)
+		return true;
+	l->counts.pages++;
+	if (!l->send(l->ctx, &l->page))
+		return false;
+	p->nprivates = p->npublics = 0;
+	return true;
+}
+
+enum step { STEP_OK, STEP_NOMEM, STEP_DEAF };
+
+static enum step
+listing_add(struct listing *l, enum sort sort, const struct entry *e)
+{
+	struct hsm_page *p = &l->page.u.page;
+
+	switch (sort) {
+	case SORT_KEY:
+		break;
+	case SORT_FOREIGN:
+		l->counts.foreign++;
+		return STEP_OK;
+	case SORT_NAMELESS:
+		l->counts.nameless++;
+		return STEP_OK;
+	case SORT_OTHER:
+		l->counts.other++;
+		return STEP_OK;
+	case SORT_VANISHED:
+		return STEP_OK;
+	}
+	if (!entry_add(l->inv, e))
+		return STEP_NOMEM;
+	if (e->is_private) {
+		l->counts.privates++;
+		p->privates[p->nprivates++] = e->id;
+	} else {
+		l->counts.publics++;
+		p->publics[p->npublics++] = e->id;
+	}
+	if (p->nprivates + p->npublics == PAGE_IDS && !page_flush(l))
+		return STEP_DEAF;
+	return STEP_OK;
+}
+
+/*
+ * All objects into the listing. What reads as nameless is looked at once
+ * more at the end: it may have been in the middle of being written.
+ */
+static CK_RV
+objects_list(struct session *s, struct listing *l, CK_OBJECT_HANDLE *handles,
+    size_t n, enum step *step)
+{
+	struct entry e;
+	enum sort sort;
+	size_t again = 0;
+	CK_RV rv;
+
+	*step = STEP_OK;
+	for (size_t i = 0; i < n; i++) {
+		rv = object_sort(s, handles[i], &sort, &e);
+		if (rv != CKR_OK)
+			return rv;
+		if (sort == SORT_NAMELESS) {
+			handles[again++] = handles[i];
+			continue;
+		}
+		*step = listing_add(l, sort, &e);
+		if (*step != STEP_OK)
+			return CKR_OK;
+	}
+	for (size_t i = 0; i < again; i++) {
+		rv = object_sort(s, handles[i], &sort, &e);
+		if (rv != CKR_OK)
+			return rv;
+		*step = listing_add(l, sort, &e);
+		if (*step != STEP_OK)
+			return CKR_OK;
+	}
+	return CKR_OK;
+}
+
+/* False: errno says why. */
+static bool
+path_sync(const char *path)
+{
+	int fd, saved;
+	bool ok;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd == -1)
+		return false;
+	ok = syncfs(fd) == 0;
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return ok;
+}
+
+enum op_end
+enumerate_run(struct session *s, struct inventory **inv,
+    const struct hsm_enumerate *want, page_fn send, void *ctx,
+    struct hsm_msg *reply)
+{
+	enum op_end end = OP_LEAVE;
+	struct listing *l = NULL;
+	CK_OBJECT_HANDLE *handles = NULL;
+	const char *call = "looking at the token";
+	enum step step = STEP_OK;
+	char name[CKR_NAME];
+	size_t n = 0;
+	CK_RV rv;
+
+	if (want->sync_path[0] != '\0' && !path_sync(want->sync_path)) {
+		reply_no(reply, HSM_REFUSED, want->job, NULL, "sync", CKR_OK,
+		    CKRG_OTHER, "sync %.150s: %s", want->sync_path,
+		    strerror(errno));
+		return OP_STAY;
+	}
+	l = calloc(1, sizeof(*l));
+	if (l != NULL)
+		l->inv = inventory_new();
+	if (l == NULL || l->inv == NULL) {
+		rv = CKR_HOST_MEMORY;
+		goto unknown;
+	}
+	l->send = send;
+	l->ctx = ctx;
+	l->counts.job = want->job;
+	l->page.type = HSM_PAGE;
+	l->page.u.page.job = want->job;
+	l->page.u.page.privates = l->privates;
+	l->page.u.page.publics = l->publics;
+
+	call = "C_FindObjects";
+	rv = handles_get(s, &handles, &n);
+	if (rv != CKR_OK)
+		goto unknown;
+	call = "C_GetAttributeValue";
+	rv = objects_list(s, l, handles, n, &step);
+	if (rv == CKR_OK && step == STEP_NOMEM)
+		rv = CKR_HOST_MEMORY;
+	if (rv != CKR_OK)
+		goto unknown;
+	if (step == STEP_OK && !page_flush(l))
+		step = STEP_DEAF;
+	/* an absent token answers "nothing there, CKR_OK" in some modules */
+	call = "C_GetTokenInfo";
+	rv = session_check(s);
+	if (rv != CKR_OK)
+		goto unknown;
+
+	qsort(l->inv->entries, l->inv->n, sizeof(*l->inv->entries), entry_cmp);
+	inventory_free(*inv);
+	*inv = l->inv;
+	l->inv = NULL;
+	memset(reply, 0, sizeof(*reply));
+	reply->type = HSM_LISTED;
+	reply->u.listed = l->counts;
+	end = step == STEP_DEAF ? OP_LEAVE : OP_STAY;
+	goto out;
+unknown:
+	ckr_name(rv, name);
+	reply_no(reply, HSM_UNKNOWN, want->job, NULL, "enumerate", rv,
+	    ckr_group(rv), "%s: %s", call, name);
+out:
+	if (l != NULL)
+		inventory_free(l->inv);
+	free(handles);
+	free(l);
+	return end;
+}
+
+/* ---- prove ------------------------------------------------------------ */
+
+enum op_end
+prove_run(struct session *s, const struct inventory *inv,
+    const struct hsm_prove *want, struct hsm_msg *reply)
+{
+	const struct alg *alg = alg_find(want->alg);
+	struct halves h = halves_of(inv, &want->id);
+	int64_t signatures = s->signatures;
+	struct hsm_proof proof;
+	char name[CKR_NAME];
+	CK_RV rv = CKR_OK;
+
+	if (alg == NULL) {
+		reply_no(reply, HSM_REFUSED, want->job, &want->id, "read",
+		    CKR_OK, CKRG_POLICY, "no keys of algorithm %d", want->alg);
+		return OP_STAY;
+	}
+	memset(&proof, 0, sizeof(proof));
+	proof.job = want->job;
+	proof.id = want->id;
+	proof.privates = h.privates;
+	proof.publics = h.publics;
+	if (h.privates > 0) {
+		rv = evidence_take(s, alg, &want->id, &h.first,
+		    want->challenge, &proof.evidence, NULL);
+		if (h.publics == 0)
+			proof.evidence.public_ok = s->start.skip_public &&
+			    alg->family == ALG_RSA;
+	}
+	/*
+	 * CKR_GENERAL_ERROR may be this key (torn by a kill) or this process
+	 * (tpm2-pkcs11 signs with some 28 keys per login). After a first good
+	 * signature it is not known which: a fresh worker, whose first
+	 * signature this will be, finds out.
+	 */
+	if (ckr_lost(rv) || (ckr_fatal(rv) && signatures > 0)) {
+		ckr_name(rv, name);
+		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "sign", rv,
+		    ckr_group(rv), "reading back and signing: %s", name);
+		return OP_LEAVE;
+	}
+	memset(reply, 0, sizeof(*reply));
+	reply->type = HSM_PROOF;
+	reply->u.proof = proof;
+	return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
+}
+
+/* ---- destroy ---------------------------------------------------------- */
+
+/* Does the handle still stand for that half of that key? */
+static CK_RV
+half_check(struct session *s, CK_OBJECT_HANDLE object, const struct key_id *id,
+    enum key_half half, bool *same)
+{
+	CK_OBJECT_CLASS class = 0;
+	CK_OBJECT_CLASS wanted = half == HALF_PRIVATE ? CKO_PRIVATE_KEY :
+							CKO_PUBLIC_KEY;
+	uint8_t room[ID_ROOM];
+	CK_ATTRIBUTE a[] = {
+		{ CKA_CLASS, &class, sizeof(class) },
+		{ CKA_ID, room, sizeof(room) },
+	};
+	CK_RV rv;
+
+	rv = object_read(s, object, a, nitems(a));
+	*same = rv == CKR_OK && attr_ulong(&a[0], &class) && class == wanted &&
+	    attr_is(&a[1], id->bytes, sizeof(id->bytes));
+	return rv;
+}
+
+static void
+entry_remove(struct inventory *inv, const struct key_id *id)
+{
+	struct entry *e;
+	size_t n, after;
+
+	e = entries_find(inv, id, &n);
+	after = inv->n - (size_t)(e - inv->entries) - n;
+	memmove(e, e + n, after * sizeof(*e));
+	inv->n -= n;
+}
+
+enum op_end
+destroy_run(struct session *s, struct inventory *inv,
+    const struct hsm_destroy *want, struct hsm_msg *reply)
+{
+	struct halves h = halves_of(inv, &want->id);
+	bool private = want->half == HALF_PRIVATE, same = false;
+	CK_OBJECT_HANDLE object = private ? h.first.priv : h.first.pub;
+	char name[CKR_NAME];
+	CK_RV rv;
+
+	if ((private ? h.privates : h.publics) != 1 ||
+	    (private ? h.publics : h.privates) != 0) {
+		reply_no(reply, HSM_REFUSED, want->job, &want->id, "destroy",
+		    CKR_OK, CKRG_OTHER,
+		    "not just the one %s half: %d private, %d public",
+		    private ? "private" : "public", h.privates, h.publics);
+		return OP_STAY;
+	}
+	rv = half_check(s, object, &want->id, want->half, &same);
+	if (rv == CKR_OK && !same) {
+		reply_no(reply, HSM_REFUSED, want->job, &want->id, "destroy",
+		    CKR_OK, CKRG_OTHER,
+		    "the handle stands for another object now");
+		return OP_STAY;
+	}
+	if (rv != CKR_OK) {
+		/* nothing was destroyed, that much is sure */
+		ckr_name(rv, name);
+		reply_no(reply, HSM_REFUSED, want->job, &want->id, "read", rv,
+		    ckr_group(rv), "C_GetAttributeValue: %s", name);
+		return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
+	}
+	rv = s->fn->C_DestroyObject(s->handle, object);
+	if (rv == CKR_OK) {
+		entry_remove(inv, &want->id);
+		memset(reply, 0, sizeof(*reply));
+		reply->type = HSM_DESTROYED;
+		reply->u.destroyed.job = want->job;
+		reply->u.destroyed.id = want->id;
+		return OP_STAY;
+	}
+	ckr_name(rv, name);
+	reply_no(reply, ckr_clear_no(rv) ? HSM_REFUSED : HSM_UNKNOWN, want->job,
+	    &want->id, "destroy", rv, ckr_group(rv), "C_DestroyObject: %s",
+	    name);
+	return ckr_clear_no(rv) && !ckr_fatal(rv) ? OP_STAY : OP_LEAVE;
+}

@@ -1,0 +1,34 @@
+/*
+ * object.h - looking at objects in the token.
+ *
+ * Runs in: ksmpool-hsm.
+ */
+#ifndef KSMPOOL_HSM_OBJECT_H
+#define KSMPOOL_HSM_OBJECT_H
+
+#include "session.h"
+
+/*
+ * C_GetAttributeValue over all of `attrs` in one call. Where that fails (one
+ * attribute is unknown, too long or sensitive; some tokens fail the whole
+ * call for it), once more for each alone. What cannot be read has the length
+ * CK_UNAVAILABLE_INFORMATION. CKR_OK if anything could be read; else the
+ * token's code. At most OBJECT_ATTRS of them.
+ */
+#define OBJECT_ATTRS 16
+CK_RV object_read(struct session *s, CK_OBJECT_HANDLE object,
+    CK_ATTRIBUTE *attrs, CK_ULONG n);
+
+/* Was it read, and is it so? */
+bool attr_is(const CK_ATTRIBUTE *a, const void *value, size_t len);
+bool attr_true(const CK_ATTRIBUTE *a);
+bool attr_ulong(const CK_ATTRIBUTE *a, CK_ULONG *out);
+
+/*
+ * Up to `max` objects of any class that carry `id`. A linear scan in many
+ * tokens: not for every key.
+ */
+CK_RV object_find_id(struct session *s, const struct key_id *id,
+    CK_OBJECT_HANDLE *out, CK_ULONG max, CK_ULONG *n);
+
+#endif
