@@ -5,7 +5,9 @@
  * Owns:    the database handle, its prepared statements, the open batch.
  * Blocks:  on disk; at most 2 s of busy waiting for another program's lock.
  * Units:   ksm_time is seconds UTC; key ids are 16 raw bytes.
- * Fails:   KSM_ESTORE with SQLite's text in `fail`.
+ * Fails:   KSM_ESTORE with SQLite's text and the path in `fail`. KSM_ENOENT
+ *          (no such row, or not in that state) and KSM_EREFUSED (an argument
+ *          that cannot be) change nothing and leave the batch as it was.
  *
  * Every function that changes something opens a batch (BEGIN IMMEDIATE) when
  * none is open. Nothing of a batch is durable before store_commit: whoever
@@ -14,7 +16,8 @@
  * is true until it is asked: everything since the last commit is undone, and
  * the caller settles as after a restart.
  *
- * Reads see the open batch.
+ * A batch that cannot be opened, because another program holds the lock,
+ * fails with KSM_ESTORE and loses nothing. Reads see the open batch.
  */
 #ifndef KSMPOOL_STORE_H
 #define KSMPOOL_STORE_H
@@ -122,11 +125,18 @@ struct store_key {
 	int tag_zsk, tag_ksk, tag_revoked; /* -1: not known */
 };
 
-/* n new rows in state intended, ids made of tag + random; ids in out[n]. */
+/*
+ * n new rows in state intended, ids made of tag + random; ids in out[n],
+ * to be used only on KSM_OK.
+ */
 enum ksm_err store_keys_intend(struct store *st, int64_t pool_row, size_t n,
     ksm_time now, struct key_id *out, struct ksm_fail *fail);
 
-/* What the answer says; the serial is given here. intended/unknown -> made. */
+/*
+ * What the answer says; the serial is given here. intended/unknown -> made.
+ * `ended` must be known; a `started` after it (the clock was set back) is
+ * recorded as `ended`. Without `pub` there is no digest, no tag, no proof.
+ */
 struct store_made {
 	ksm_time started, ended;
 	ksm_msec took;
@@ -148,7 +158,8 @@ enum ksm_err store_key_refused(struct store *st, const struct key_id *id,
 /*
  * Compare-and-set along an arrow of keystate.c. KSM_ENOENT: it is not in
  * `from` (any more). `missing` remembers `from`; back from missing, `to`
- * must be what it was.
+ * must be what it was. made -> ready and ready -> taking need a proved key,
+ * or the database refuses (KSM_ESTORE). `why` is cut at 255 bytes.
  */
 enum ksm_err store_key_move(struct store *st, const struct key_id *id,
     enum key_state from, enum key_state to, const char *why, ksm_time now,
@@ -216,7 +227,8 @@ enum ksm_err store_rate_add(struct store *st, const char *repository, int alg,
  * Tokens that never fsync can lose or tear keys in an unclean boot. A key
  * is safe once its serial is at or below the repository's synced mark.
  * store_boot: remembers `boot_id`; *unclean is true when the boot before
- * this one ended without store_boot_clean.
+ * this one ended without store_boot_clean. Doubt the keys in the same batch:
+ * once the boot is on record nobody is told again.
  */
 enum ksm_err store_boot(struct store *st, const char *boot_id, bool *unclean,
     struct ksm_fail *fail);
