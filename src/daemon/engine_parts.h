@@ -13,6 +13,7 @@
 #define KSMPOOL_ENGINE_PARTS_H
 
 #include "ksmpool/backoff.h"
+#include "ksmpool/duration.h"
 #include "ksmpool/idmap.h"
 #include "ksmpool/log.h"
 
@@ -28,7 +29,9 @@
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */
 #define PARKED_MS	5000 /* between looks at the PIN source */
 #define CLOCK_SLACK	5
+#define POOL_BAD	3 /* failed checks in a row that block a pool */
 #define POOL_MISSES	4 /* failures in a row before a topup gives up */
+#define TICKETS_KEPT	64 /* finished, not fetched */
 #define LOOK_DEADLINE	(10 * 60) /* s, at least, for an enumeration */
 
 struct slot {
@@ -126,6 +129,7 @@ struct prun {
 	bool explicit;	/* a topup is under way */
 	int64_t left;	/* keys the topup may still start */
 	bool blocked;	/* the token said it cannot do this */
+	int bad;	/* keys in a row that failed their check */
 	char trouble[256];
 	/* rows intended and committed, not asked yet */
 	struct key_id queue[INTENT_MAX];
@@ -198,6 +202,12 @@ void engine_worker_leave(struct engine *e, struct slot *s);
 void engine_violation(struct engine *e, struct repo *r, struct slot *s,
     const char *what);
 bool engine_repo_usable(const struct repo *r);
+/* Any worker's first words; false: the token is another one. */
+bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_hello *h);
+void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_failed *f);
+void engine_no_text(const struct hsm_no *no, char out[256]);
 
 /* dispatch.c: pools, refills, generators */
 void dispatch_configure(struct engine *e);

@@ -1,0 +1,888 @@
+/*
+ * settle.c - looks: what is in the token, held against the database.
+ *
+ *   IDLE -due-> START -hello-> LIST -listed-> COMPARE -> APPLY -> PROVE
+ *                                                                  |
+ *    ^                                                             v
+ *    +------------------------- END <--------------------------- DESTROY
+ *
+ * START:    a freshly exec'd worker logs in; whoever asked before is dead.
+ * LIST:     the rows to be judged are fixed: unknown before the enumeration
+ *           was asked for, serial at or below the last one given then.
+ * COMPARE:  one pass over the rows; nothing is changed yet.
+ * APPLY:    only after the token has shown at least one key it should hold:
+ *           "found nothing, CKR_OK" is never read as "all keys are gone".
+ * PROVE:    one signature for each key whose answer nobody recorded.
+ * DESTROY:  half pairs that two looks in a row have seen.
+ *
+ * Start-up, worker death, a lost reply, a passed deadline and an unfinished
+ * destroying all come here; there is no other way to settle.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+
+#define COMPARE_ROWS 2000 /* per turn of the loop */
+#define APPLY_MOVES  100
+
+void
+look_clear(struct look *l)
+{
+	free(l->moves);
+	free(l->proofs);
+	free(l->halves);
+	idmap_clear(&l->seen);
+	idmap_clear(&l->unknowns);
+	idmap_clear(&l->half_now);
+	l->moves = NULL;
+	l->proofs = NULL;
+	l->halves = NULL;
+	l->nmoves = l->amoves = l->at_move = 0;
+	l->nproofs = l->aproofs = l->at_proof = 0;
+	l->nhalves = l->ahalves = l->at_half = 0;
+	l->cursor = l->living = l->found = 0;
+	l->foreign = l->nameless = 0;
+	l->again = false;
+}
+
+/* Give it up; everything it had not committed is looked at again. */
+void
+look_abandon(struct engine *e, struct repo *r)
+{
+	if (r->look.step == LOOK_IDLE)
+		return;
+	r->look.step = LOOK_IDLE;
+	r->look_wanted = true;
+	engine_worker_leave(e, &r->look.slot);
+	look_clear(&r->look);
+}
+
+static int64_t
+repo_count(struct engine *e, const struct repo *r, enum key_state state)
+{
+	int64_t n = 0;
+
+	engine_levels(e);
+	for (size_t i = 0; i < e->ntallies; i++)
+		if (strcmp(e->tallies[i].repository, r->name) == 0)
+			n += e->tallies[i].n[state];
+	return n;
+}
+
+bool
+look_due(struct engine *e, struct repo *r)
+{
+	ksm_msec now = engine_steady(e);
+
+	if (!engine_repo_usable(r) || e->stopping || e->recover)
+		return false;
+	if (!r->looked || r->look_wanted || r->halves.count > 0)
+		return true;
+	if (r->group_since != 0 &&
+	    (now - r->group_since >= GROUP_MS || !dispatch_working(e, r)))
+		return true;
+	return now - r->looked_ms >= LOOK_EVERY_MS;
+}
+
+/* ---- collecting -------------------------------------------------------- */
+
+static void *
+room(void *array, size_t n, size_t *allocated, size_t size)
+{
+	size_t want;
+	void *p;
+
+	if (n < *allocated)
+		return array;
+	want = *allocated == 0 ? 64 : *allocated * 2;
+	p = reallocarray(array, want, size);
+	if (p != NULL)
+		*allocated = want;
+	return p;
+}
+
+static bool
+move_add(struct look *l, const struct key_id *id, enum key_state from,
+    enum key_state to, const char *why)
+{
+	void *p = room(l->moves, l->nmoves, &l->amoves, sizeof(*l->moves));
+
+	if (p == NULL)
+		return false;
+	l->moves = p;
+	l->moves[l->nmoves++] =
+	    (struct look_move){ .id = *id, .from = from, .to = to, .why = why };
+	return true;
+}
+
+static bool
+proof_add(struct look *l, const struct key_id *id)
+{
+	void *p = room(l->proofs, l->nproofs, &l->aproofs, sizeof(*l->proofs));
+
+	if (p == NULL)
+		return false;
+	l->proofs = p;
+	l->proofs[l->nproofs++] = *id;
+	return true;
+}
+
+static bool
+half_add(struct look *l, const struct key_id *id, enum key_half half)
+{
+	void *p = room(l->halves, l->nhalves, &l->ahalves, sizeof(*l->halves));
+
+	if (p == NULL)
+		return false;
+	l->halves = p;
+	l->halves[l->nhalves++] = (struct look_half){ .id = *id, .half = half };
+	return true;
+}
+
+/* ---- judging one row --------------------------------------------------- */
+
+enum sight { SIGHT_NONE, SIGHT_HALF, SIGHT_WHOLE, SIGHT_DOUBLED };
+
+static enum sight
+sight_of(const struct repo *r, const struct store_brief *b,
+    const struct idmap_entry *seen)
+{
+	const struct alg *alg = alg_find(b->alg);
+	bool single = alg != NULL && alg->family == ALG_RSA &&
+	    (b->single ||
+		(b->serial == 0 && r->conf != NULL &&
+		    r->conf->skip_public_key));
+
+	if (seen == NULL || seen->privates + seen->publics == 0)
+		return SIGHT_NONE;
+	if (seen->privates > 1 || seen->publics > 1)
+		return SIGHT_DOUBLED;
+	if (seen->privates == 1 && (seen->publics == 1 || single))
+		return SIGHT_WHOLE;
+	return SIGHT_HALF;
+}
+
+static const char *
+half_why(const struct idmap_entry *seen)
+{
+	return seen->privates == 0
+	    ? "only its public half is in the token"
+	    : "only its private half is in the token";
+}
+
+static bool
+judge_unknown(struct repo *r, struct look *l, const struct store_brief *b,
+    enum sight sight, const struct idmap_entry *seen)
+{
+	enum key_half half;
+	struct idmap_entry *before, *now;
+
+	if (idmap_find(&l->unknowns, &b->id) == NULL)
+		return true;
+	if (sight == SIGHT_NONE)
+		return move_add(l, &b->id, KEY_UNKNOWN, KEY_GONE,
+		    "it was not in the token when looked for");
+	if (sight != SIGHT_HALF)
+		return proof_add(l, &b->id);
+	half = seen->privates == 1 ? HALF_PRIVATE : HALF_PUBLIC;
+	before = idmap_find(&r->halves, &b->id);
+	if (before != NULL && before->privates == seen->privates &&
+	    before->publics == seen->publics)
+		return half_add(l, &b->id, half);
+	now = idmap_put(&l->half_now, &b->id);
+	if (now == NULL)
+		return false;
+	now->privates = seen->privates;
+	now->publics = seen->publics;
+	return true;
+}
+
+static bool
+judge_living(struct look *l, const struct store_brief *b, enum sight sight,
+    const struct idmap_entry *seen)
+{
+	const char *why = "it is not in the token any more";
+
+	if (sight == SIGHT_WHOLE) {
+		if (!b->proved && b->state != KEY_QUARANTINED)
+			return proof_add(l, &b->id);
+		if (b->state == KEY_MADE)
+			return move_add(l, &b->id, KEY_MADE, KEY_READY, "");
+		return true;
+	}
+	if (sight == SIGHT_DOUBLED)
+		why = "several objects in the token carry its id";
+	else if (sight == SIGHT_HALF)
+		why = half_why(seen);
+	if (b->state == KEY_QUARANTINED && sight != SIGHT_NONE)
+		return true; /* a human is to look at it as it is */
+	if (b->state == KEY_MADE && sight != SIGHT_NONE)
+		return move_add(l, &b->id, KEY_MADE, KEY_QUARANTINED, why);
+	if (!key_state_may(b->state, KEY_MISSING))
+		return true;
+	return move_add(l, &b->id, b->state, KEY_MISSING, why);
+}
+
+static bool
+judge(struct repo *r, struct look *l, const struct store_brief *b)
+{
+	struct idmap_entry *seen = idmap_find(&l->seen, &b->id);
+	enum sight sight = sight_of(r, b, seen);
+
+	if (seen != NULL)
+		seen->known = true;
+	switch (b->state) {
+	case KEY_UNKNOWN:
+		return judge_unknown(r, l, b, sight, seen);
+	case KEY_GONE:
+		if (sight == SIGHT_NONE)
+			return true;
+		l->again = true;
+		return move_add(l, &b->id, KEY_GONE, KEY_UNKNOWN,
+		    "it was found after all");
+	case KEY_MADE:
+	case KEY_READY:
+	case KEY_SURPLUS:
+	case KEY_QUARANTINED:
+	case KEY_TAKING:
+	case KEY_TAKEN:
+	case KEY_RETIRED:
+		if (b->serial > l->serial_limit)
+			return true; /* younger than the enumeration */
+		l->living++;
+		l->found += sight != SIGHT_NONE;
+		return judge_living(l, b, sight, seen);
+	case KEY_MISSING:
+		if (sight != SIGHT_WHOLE)
+			return true;
+		l->found++;
+		if (!b->proved && b->was != KEY_QUARANTINED)
+			return proof_add(l, &b->id);
+		return move_add(l, &b->id, KEY_MISSING, b->was,
+		    "it is in the token again");
+	case KEY_DESTROYING:
+		if (sight == SIGHT_NONE)
+			return move_add(l, &b->id, KEY_DESTROYING,
+			    KEY_DESTROYED, "it is not in the token any more");
+		return true;
+	case KEY_INTENDED:
+	case KEY_CONSUMED:
+	case KEY_DESTROYED:
+	case KEY__STATES:
+		return true;
+	}
+	return true;
+}
+
+/* ---- steps ------------------------------------------------------------- */
+
+static bool
+unknowns_collect(struct engine *e, struct repo *r)
+{
+	struct key_filter f = { .by_state = true,
+		.state = KEY_UNKNOWN,
+		.repository = r->name };
+	struct store_key *page = calloc(16, sizeof(*page));
+	struct ksm_fail fail;
+	int64_t cursor = 0;
+	size_t n = 0;
+	bool ok = page != NULL;
+
+	while (ok) {
+		ok = engine_stored(e,
+		    store_keys_list(e->store, &f, &cursor, page, 16, &n,
+			&fail),
+		    &fail, "list unknown keys");
+		if (!ok || n == 0)
+			break;
+		for (size_t i = 0; i < n; i++)
+			ok = ok &&
+			    idmap_put(&r->look.unknowns, &page[i].id) != NULL;
+	}
+	free(page);
+	return ok;
+}
+
+static void
+look_list(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct hsm_msg m = { .type = HSM_ENUMERATE };
+	int64_t deadline = r->conf->deadline > LOOK_DEADLINE
+	    ? r->conf->deadline
+	    : LOOK_DEADLINE;
+
+	if (!engine_commit(e) || !unknowns_collect(e, r)) {
+		look_abandon(e, r);
+		return;
+	}
+	l->serial_limit = store_serial_last(e->store);
+	l->slot.job = m.u.enumerate.job = ++e->last_job;
+	if (r->conf->sync_path != NULL)
+		(void)snprintf(m.u.enumerate.sync_path,
+		    sizeof(m.u.enumerate.sync_path), "%s", r->conf->sync_path);
+	if (!engine_worker_send(e, r, &l->slot, &m, deadline))
+		return; /* its exit follows */
+	r->group_since = 0;
+	r->look_wanted = false;
+	l->step = LOOK_LIST;
+}
+
+static void
+look_no_memory(struct engine *e, struct repo *r)
+{
+	engine_repo_failed(e, r, "no memory to compare token and database");
+	look_abandon(e, r);
+}
+
+/* Ours by tag, but no row: whoever holds the database should know. */
+static void
+orphans_count(struct engine *e, struct repo *r)
+{
+	uint8_t tag[KEY_TAG_LEN];
+	struct idmap_entry *seen;
+	size_t cursor = 0;
+	int64_t n = 0;
+	char id[KEY_ID_HEX], first[KEY_ID_HEX] = "";
+
+	store_tag_get(e->store, tag);
+	while ((seen = idmap_next(&r->look.seen, &cursor)) != NULL) {
+		if (seen->known || memcmp(seen->id.bytes, tag, sizeof(tag)) != 0)
+			continue;
+		key_id_format(&seen->id, id);
+		if (n++ == 0)
+			memcpy(first, id, sizeof(first));
+	}
+	if (n > 0 && n != r->orphans)
+		log_error("repository %s: %lld keys of this installation are "
+			  "in the token but not in the database (the first is "
+			  "%s): the database is older than the token. Restore "
+			  "the newer one",
+		    r->name, (long long)n, first);
+	r->orphans = n;
+}
+
+static void
+look_compare(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct store_brief *rows = calloc(COMPARE_ROWS, sizeof(*rows));
+	struct ksm_fail fail;
+	size_t n = 0;
+	char why[256];
+
+	if (rows == NULL) {
+		look_no_memory(e, r);
+		return;
+	}
+	if (!engine_stored(e,
+		store_keys_brief(e->store, r->name, &l->cursor, rows,
+		    COMPARE_ROWS, &n, &fail),
+		&fail, "read keys")) {
+		look_abandon(e, r);
+		goto out;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!judge(r, l, &rows[i])) {
+			look_no_memory(e, r);
+			goto out;
+		}
+	if (n > 0)
+		goto out;
+	if (l->living > 0 && l->found == 0 && !r->accept) {
+		(void)snprintf(why, sizeof(why),
+		    "none of its %lld known keys is in the token '%.60s' "
+		    "serial '%.40s'",
+		    (long long)l->living, r->row.token_label,
+		    r->row.token_serial);
+		engine_repo_alien(e, r, why);
+		look_abandon(e, r);
+		goto out;
+	}
+	r->foreign = l->foreign;
+	for (size_t cursor = 0;;) {
+		const struct idmap_entry *s = idmap_next(&l->seen, &cursor);
+
+		if (s == NULL)
+			break;
+		r->foreign += s->known ? 0 : 1;
+	}
+	if (l->nameless > r->nameless)
+		log_notice("repository %s: %lld nameless objects in the token, "
+			   "debris of workers that were killed; they are no "
+			   "keys and are left alone",
+		    r->name, (long long)l->nameless);
+	r->nameless = l->nameless;
+	orphans_count(e, r);
+	r->foreign -= r->orphans;
+	l->step = LOOK_APPLY;
+out:
+	free(rows);
+}
+
+static void
+move_log(const struct repo *r, const struct look_move *m)
+{
+	char id[KEY_ID_HEX];
+
+	key_id_format(&m->id, id);
+	if (m->to == KEY_MISSING || m->to == KEY_QUARANTINED)
+		log_error("repository %s: key %s was %s and is now %s: %s",
+		    r->name, id, key_state_text(m->from),
+		    key_state_text(m->to), m->why);
+	else if (m->to != KEY_READY || m->from != KEY_MADE)
+		log_notice("repository %s: key %s was %s and is now %s: %s",
+		    r->name, id, key_state_text(m->from),
+		    key_state_text(m->to), m->why);
+}
+
+static void
+look_apply(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct ksm_fail fail;
+	size_t stop = l->at_move + APPLY_MOVES;
+
+	for (; l->at_move < l->nmoves && l->at_move < stop; l->at_move++) {
+		const struct look_move *m = &l->moves[l->at_move];
+		enum ksm_err err = store_key_move(e->store, &m->id, m->from,
+		    m->to, m->why, engine_wall(e), &fail);
+
+		if (!engine_stored(e, err, &fail, "move a key") &&
+		    err != KSM_ENOENT) {
+			look_abandon(e, r);
+			return;
+		}
+		if (err == KSM_OK)
+			move_log(r, m);
+	}
+	e->tallies_old = true;
+	engine_result_noted(e);
+	if (l->at_move == l->nmoves)
+		l->step = LOOK_PROVE;
+}
+
+static void
+look_prove(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct hsm_msg m = { .type = HSM_PROVE };
+	struct store_key *key;
+	struct ksm_fail fail;
+
+	if (l->slot.busy)
+		return;
+	if (l->at_proof == l->nproofs) {
+		l->step = LOOK_DESTROY;
+		return;
+	}
+	key = calloc(1, sizeof(*key));
+	if (key == NULL || !engine_stored(e,
+		store_key_get(e->store, &l->proofs[l->at_proof], key, &fail),
+		&fail, "read a key")) {
+		free(key);
+		look_no_memory(e, r);
+		return;
+	}
+	l->slot.id = key->id;
+	l->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
+		.bits = key->pool.bits,
+		.extractable = r->conf != NULL && r->conf->allow_extraction };
+	free(key);
+	e->io.random(e->io.ctx, l->slot.want.challenge, CHALLENGE_LEN);
+	l->slot.job = m.u.prove.job = ++e->last_job;
+	m.u.prove.id = l->slot.id;
+	m.u.prove.alg = l->slot.want.alg;
+	memcpy(m.u.prove.challenge, l->slot.want.challenge, CHALLENGE_LEN);
+	(void)engine_worker_send(e, r, &l->slot, &m,
+	    r->conf == NULL ? 120 : r->conf->deadline);
+}
+
+static void
+look_destroy(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct hsm_msg m = { .type = HSM_DESTROY };
+
+	if (l->slot.busy)
+		return;
+	if (l->at_half == l->nhalves) {
+		l->step = LOOK_END;
+		return;
+	}
+	l->slot.id = l->halves[l->at_half].id;
+	l->slot.job = m.u.destroy.job = ++e->last_job;
+	m.u.destroy.id = l->slot.id;
+	m.u.destroy.half = l->halves[l->at_half].half;
+	(void)engine_worker_send(e, r, &l->slot, &m,
+	    r->conf == NULL ? 120 : r->conf->deadline);
+}
+
+static void
+look_end(struct engine *e, struct repo *r)
+{
+	struct look *l = &r->look;
+	struct ksm_fail fail;
+	struct idmap was = r->halves;
+	bool first = !r->looked;
+
+	if (r->conf != NULL && r->conf->sync_path != NULL)
+		(void)engine_stored(e,
+		    store_repository_synced(e->store, r->row.row,
+			l->serial_limit, &fail),
+		    &fail, "record a sync");
+	r->halves = l->half_now;
+	l->half_now = was;
+	r->look_wanted = r->look_wanted || l->again;
+	engine_worker_leave(e, &l->slot);
+	l->step = LOOK_IDLE;
+	look_clear(l);
+	if (!engine_commit(e))
+		return;
+	r->looked = true;
+	r->accept = false;
+	r->looked_at = engine_wall(e);
+	r->looked_ms = engine_steady(e);
+	backoff_ok(&r->backoff);
+	e->tallies_old = true;
+	if (first)
+		log_info("repository %s: token '%s' serial '%s' and database "
+			 "agree, or the differences are on record",
+		    r->name, r->row.token_label, r->row.token_serial);
+}
+
+static void
+look_start(struct engine *e, struct repo *r, ksm_msec *wait)
+{
+	ksm_msec now = engine_steady(e), left = backoff_wait(&r->backoff, now);
+	struct look *l = &r->look;
+
+	if (!look_due(e, r)) {
+		if (r->group_since != 0 &&
+		    r->group_since + GROUP_MS - now < *wait)
+			*wait = r->group_since + GROUP_MS - now;
+		return;
+	}
+	if (r->waiting && r->waiting_at - now > left)
+		left = r->waiting_at - now;
+	if (left > 0) {
+		if (left < *wait)
+			*wait = left;
+		return;
+	}
+	if (l->slot.no != 0)
+		return; /* the last one has not left yet */
+	if (r->single)
+		for (size_t k = 0; k < r->ngens; k++)
+			if (r->gens[k].no != 0)
+				return;
+	if (engine_worker_start(e, r, &l->slot,
+		repo_count(e, r, KEY_UNKNOWN) > 0 || r->halves.count > 0
+		    ? PURPOSE_SETTLER
+		    : PURPOSE_VERIFIER))
+		l->step = LOOK_START;
+	else if (r->waiting && WAITING_MS < *wait)
+		*wait = WAITING_MS;
+	else if (r->backoff.tries > 0 &&
+	    backoff_wait(&r->backoff, now) < *wait)
+		*wait = backoff_wait(&r->backoff, now);
+}
+
+void
+look_run(struct engine *e, struct repo *r, ksm_msec *wait)
+{
+	switch (r->look.step) {
+	case LOOK_IDLE:
+		look_start(e, r, wait);
+		break;
+	case LOOK_START:
+	case LOOK_LIST:
+		break;
+	case LOOK_COMPARE:
+		look_compare(e, r);
+		*wait = 0;
+		break;
+	case LOOK_APPLY:
+		look_apply(e, r);
+		*wait = 0;
+		break;
+	case LOOK_PROVE:
+		look_prove(e, r);
+		if (r->look.step != LOOK_PROVE)
+			*wait = 0;
+		break;
+	case LOOK_DESTROY:
+		look_destroy(e, r);
+		if (r->look.step != LOOK_DESTROY)
+			*wait = 0;
+		break;
+	case LOOK_END:
+		look_end(e, r);
+		*wait = 0;
+		break;
+	}
+}
+
+/* ---- answers ----------------------------------------------------------- */
+
+static bool
+page_note(struct look *l, const struct hsm_page *page)
+{
+	struct idmap_entry *seen;
+
+	for (size_t i = 0; i < page->nprivates; i++) {
+		if ((seen = idmap_put(&l->seen, &page->privates[i])) == NULL)
+			return false;
+		seen->privates += seen->privates < UINT8_MAX;
+	}
+	for (size_t i = 0; i < page->npublics; i++) {
+		if ((seen = idmap_put(&l->seen, &page->publics[i])) == NULL)
+			return false;
+		seen->publics += seen->publics < UINT8_MAX;
+	}
+	return true;
+}
+
+static bool
+key_moved(struct engine *e, const struct key_id *id, enum key_state from,
+    enum key_state to, const char *why)
+{
+	struct ksm_fail fail;
+
+	e->tallies_old = true;
+	engine_result_noted(e);
+	return engine_stored(e,
+	    store_key_move(e->store, id, from, to, why, engine_wall(e), &fail),
+	    &fail, "move a key");
+}
+
+/* An unknown key exists: write down what its answer would have said. */
+static bool
+key_adopt(struct engine *e, struct repo *r, const struct store_key *key,
+    const struct key_facts *facts, bool facts_ok, bool proved)
+{
+	struct store_made made = { .adopted = true,
+		.proved = proved,
+		.ended = engine_wall(e),
+		.tag_zsk = -1,
+		.tag_ksk = -1,
+		.tag_revoked = -1 };
+	const struct alg *alg = alg_find(key->pool.alg);
+	struct ksm_fail fail;
+
+	made.single = r->conf != NULL && r->conf->skip_public_key &&
+	    alg != NULL && alg->family == ALG_RSA;
+	if (facts_ok) {
+		made.pub = facts->pub;
+		made.publen = facts->publen;
+		made.digest = facts->digest;
+		made.tag_zsk = facts->tag_zsk;
+		made.tag_ksk = facts->tag_ksk;
+		made.tag_revoked = facts->tag_revoked;
+	}
+	if (made.ended > e->newest)
+		e->newest = made.ended;
+	e->tallies_old = true;
+	engine_result_noted(e);
+	return engine_stored(e,
+	    store_key_made(e->store, &key->id, &made, engine_wall(e), &fail),
+	    &fail, "record a settled key");
+}
+
+static void
+proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
+    enum ksm_err err, const char *why, const struct key_facts *facts,
+    bool facts_ok)
+{
+	struct ksm_fail fail;
+	bool proved = err == KSM_OK;
+	char id[KEY_ID_HEX];
+
+	key_id_format(&key->id, id);
+	switch (key->state) {
+	case KEY_UNKNOWN:
+		if (!key_adopt(e, r, key, facts, facts_ok, proved))
+			return;
+		log_notice("repository %s: key %s exists: it was made when its "
+			   "worker ended; it is %s",
+		    r->name, id, proved ? "ready" : "quarantined");
+		(void)key_moved(e, &key->id, KEY_MADE,
+		    proved ? KEY_READY : KEY_QUARANTINED, why);
+		return;
+	case KEY_MADE:
+		if (proved)
+			(void)engine_stored(e,
+			    store_key_proved(e->store, &key->id, &fail), &fail,
+			    "record a proof");
+		(void)key_moved(e, &key->id, KEY_MADE,
+		    proved ? KEY_READY : KEY_QUARANTINED, why);
+		return;
+	case KEY_MISSING:
+		if (!proved)
+			return;
+		(void)engine_stored(e,
+		    store_key_proved(e->store, &key->id, &fail), &fail,
+		    "record a proof");
+		(void)key_moved(e, &key->id, KEY_MISSING, key->was,
+		    "it is in the token again");
+		return;
+	default:
+		break;
+	}
+	if (proved) {
+		(void)engine_stored(e,
+		    store_key_proved(e->store, &key->id, &fail), &fail,
+		    "record a proof");
+		engine_result_noted(e);
+		return;
+	}
+	log_error("repository %s: key %s is in the token but unusable: %s; it "
+		  "is missing now",
+	    r->name, id, why);
+	if (key_state_may(key->state, KEY_MISSING))
+		(void)key_moved(e, &key->id, key->state, KEY_MISSING, why);
+}
+
+static void
+proof_note(struct engine *e, struct repo *r, const struct hsm_proof *proof,
+    const char *refused)
+{
+	struct look *l = &r->look;
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail, check = { .text = "" };
+	struct key_facts facts;
+	bool facts_ok = false;
+	enum ksm_err err = KSM_EREFUSED;
+
+	l->at_proof++;
+	if (key == NULL || !engine_stored(e,
+		store_key_get(e->store, &l->slot.id, key, &fail), &fail,
+		"read a key"))
+		goto out;
+	if (refused != NULL)
+		(void)snprintf(check.text, sizeof(check.text), "%s", refused);
+	else
+		err = keycheck_evidence(&proof->evidence, &l->slot.want,
+		    &facts, &facts_ok, &check);
+	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
+		err = ksm_failf(&check, KSM_EREFUSED,
+		    "%d private and %d public objects carry its id",
+		    proof->privates, proof->publics);
+	if (err == KSM_OK && key->publen > 0 &&
+	    (key->publen != facts.publen ||
+		memcmp(key->pub, facts.pub, key->publen) != 0))
+		err = ksm_failf(&check, KSM_EREFUSED,
+		    "its public key is not the one on record");
+	proof_judge(e, r, key, err, err == KSM_OK ? "" : check.text, &facts,
+	    facts_ok);
+out:
+	free(key);
+}
+
+static void
+look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
+    bool leaves)
+{
+	struct look *l = &r->look;
+	char why[256];
+
+	engine_no_text(no, why);
+	if (leaves || l->step == LOOK_LIST) {
+		l->slot.leaving = l->slot.leaving || leaves;
+		engine_repo_failed(e, r, why);
+		look_abandon(e, r);
+	} else if (l->step == LOOK_PROVE) {
+		proof_note(e, r, NULL, why);
+	} else {
+		/* The other half came after all, or the id changed. */
+		log_warning("repository %s: a half pair was not cleaned: %s",
+		    r->name, why);
+		l->at_half++;
+		l->again = true;
+	}
+}
+
+void
+look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
+{
+	struct look *l = &r->look;
+	struct slot *s = &l->slot;
+	const struct hsm_listed *listed = &m->u.listed;
+
+	if (l->step == LOOK_IDLE && m->type != HSM_FAILED) {
+		/* abandoned; what it still says changes nothing */
+		s->starting = s->busy = false;
+		return;
+	}
+	switch (m->type) {
+	case HSM_HELLO:
+		if (!engine_hello(e, r, s, &m->u.hello))
+			look_abandon(e, r);
+		else
+			look_list(e, r);
+		return;
+	case HSM_FAILED:
+		engine_start_failed(e, r, s, &m->u.failed);
+		look_abandon(e, r);
+		return;
+	case HSM_PAGE:
+		if (l->step != LOOK_LIST || m->u.page.job != s->job)
+			break;
+		if (!page_note(l, &m->u.page))
+			look_no_memory(e, r);
+		return;
+	case HSM_LISTED:
+		if (l->step != LOOK_LIST || listed->job != s->job)
+			break;
+		s->busy = s->overdue = false;
+		l->foreign = listed->foreign;
+		l->nameless = listed->nameless;
+		l->step = LOOK_COMPARE;
+		return;
+	case HSM_PROOF:
+		if (l->step != LOOK_PROVE || m->u.proof.job != s->job ||
+		    key_id_cmp(&m->u.proof.id, &s->id) != 0)
+			break;
+		s->busy = s->overdue = false;
+		proof_note(e, r, &m->u.proof, NULL);
+		return;
+	case HSM_DESTROYED:
+		if (l->step != LOOK_DESTROY || m->u.destroyed.job != s->job ||
+		    key_id_cmp(&m->u.destroyed.id, &s->id) != 0)
+			break;
+		s->busy = s->overdue = false;
+		(void)key_moved(e, &s->id, KEY_UNKNOWN, KEY_GONE,
+		    "only one half was there; it was destroyed");
+		l->at_half++;
+		return;
+	case HSM_REFUSED:
+	case HSM_UNKNOWN:
+		if (!s->busy || m->u.no.job != s->job)
+			break;
+		s->busy = s->overdue = false;
+		look_answer_no(e, r, &m->u.no, m->type == HSM_UNKNOWN);
+		return;
+	default:
+		break;
+	}
+	engine_violation(e, r, s, hsm_type_text(m->type));
+}
+
+void
+look_exit(struct engine *e, struct repo *r, const char *how)
+{
+	struct slot was = r->look.slot;
+	char why[256];
+
+	r->look.slot = (struct slot){ 0 };
+	if (was.leaving)
+		return;
+	r->deaths++;
+	(void)snprintf(why, sizeof(why),
+	    "its %s ended (%s) before it had seen everything",
+	    worker_purpose_text(was.purpose), how);
+	engine_repo_failed(e, r, why);
+	look_abandon(e, r);
+}
