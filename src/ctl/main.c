@@ -1,5 +1,48 @@
-int
-main(void)
+/* ksmctl - see ksmctl(1). */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "run.h"
+
+static int
+usage_error(const struct run_streams *to, bool json,
+    const struct ksm_fail *fail)
 {
-	return 0;
+	struct ctl_reply r = { .type = CTL_ERROR, .exit = CTL_USAGE,
+		.code = "usage" };
+
+	(void)snprintf(r.text, sizeof(r.text), "%s", fail->text);
+	run_say_error(to, json, NULL, &r);
+	return CTL_USAGE;
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct run_streams to = { .out = stdout, .err = stderr };
+	struct ksm_fail fail = { .text = "" };
+	struct ctl_call call;
+	int status = CTL_OK;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	to.progress = isatty(STDERR_FILENO) == 1;
+	if (call_parse(&call, argc, argv, &fail) != KSM_OK)
+		status = usage_error(&to, call.json, &fail);
+	else if (call.version)
+		(void)printf("ksmctl %s\n", KSM_VERSION);
+	else if (call.about != NULL)
+		help_print_command(stdout, call.about);
+	else if (call.help)
+		help_print(stdout);
+	else if (call.command == NULL) {
+		help_print(stderr);
+		status = CTL_USAGE;
+	} else if (call.command->local != NULL)
+		status = call.command->local(&call);
+	else
+		status = run_call(&call, &to);
+	call_clear(&call);
+	return run_finish(&to, status);
 }
