@@ -28,8 +28,9 @@
  *           key of this worker is marked asked in the store.
  * OVERDUE:  reported; the call goes on; KILL comes only if <OnOverdue> says
  *           so, because a killed call may leave anything in the token.
- * LEAVING:  its socket is closed for sending, or it said it will exit. An
- *           answer that was in flight is still heard.
+ * LEAVING:  its socket is closed for sending, or it said it will exit. Words
+ *           that were in flight are still heard. Nothing is open, so one
+ *           that does not leave in time is killed.
  * DYING:    SIGKILL was sent; the key it was making may still come into
  *           being, and its answer may still lie in the socket.
  *
@@ -68,11 +69,18 @@ static const struct worker_rule rules[WORKER__STATES][WEV__EVENTS] = {
 		[WEV_EXIT]     = { ACT_SETTLE, WORKER_DOWN },
 	},
 	[WORKER_LEAVING] = {
+		[WEV_HELLO]    = { ACT_RECORD, WORKER_LEAVING },
+		[WEV_FAILED]   = { ACT_RECORD, WORKER_LEAVING },
 		[WEV_PAGE]     = { ACT_RECORD, WORKER_LEAVING },
 		[WEV_REPLY]    = { ACT_RECORD, WORKER_LEAVING },
+		[WEV_DEADLINE] = { ACT_KILL,   WORKER_DYING },
+		[WEV_KILL]     = { ACT_KILL,   WORKER_DYING },
 		[WEV_EXIT]     = { ACT_REAP,   WORKER_DOWN },
 	},
 	[WORKER_DYING] = {
+		[WEV_HELLO]    = { ACT_RECORD, WORKER_DYING },
+		[WEV_FAILED]   = { ACT_RECORD, WORKER_DYING },
+		[WEV_PAGE]     = { ACT_RECORD, WORKER_DYING },
 		[WEV_REPLY]    = { ACT_RECORD, WORKER_DYING },
 		[WEV_EXIT]     = { ACT_SETTLE, WORKER_DOWN },
 	},
