@@ -83,6 +83,9 @@ seen_add(char *seen, size_t size, const CK_TOKEN_INFO *info)
 	char label[64], serial[32];
 	size_t used = strlen(seen);
 
+	/* SoftHSM always shows one more slot, for the next token */
+	if ((info->flags & CKF_TOKEN_INITIALIZED) == 0)
+		return;
 	text_field(info->label, sizeof(info->label), label, sizeof(label));
 	text_field(info->serialNumber, sizeof(info->serialNumber), serial,
 	    sizeof(serial));
