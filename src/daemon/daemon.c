@@ -1,0 +1,723 @@
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "ksmpool/clock.h"
+#include "ksmpool/fd.h"
+#include "ksmpool/log.h"
+
+#include "control.h"
+#include "engine.h"
+#include "reader.h"
+#include "store.h"
+#include "supervisor.h"
+
+#define LINGER_MS  500	/* after the last key, for workers to leave */
+#define STATUS_MS  2000 /* between status texts */
+#define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
+
+/* Somebody who wants to know how a reload ends. */
+struct waiter {
+	void (*done)(void *arg, enum ksm_err err, const struct conf *read,
+	    const struct ksm_fail *fail);
+	void *arg;
+	bool next; /* came while one was read: waits for the one after it */
+	struct waiter *link;
+};
+
+struct daemon {
+	const char *file;
+	bool once;
+	sd_event *event;
+	sd_event_source *tick, *linger;
+	struct store *store;
+	struct supervisor *supervisor;
+	struct engine *engine;
+	struct control *control;
+	struct reader *reader;
+	struct waiter *waiters;
+	bool reload_again, allow_empty, allow_empty_next;
+	int lock;
+	int64_t ticket;
+	bool stopping, lingering;
+	int status;
+	ksm_msec told; /* when systemd was told how it goes */
+	char told_text[256];
+
+	/* the first reading, before there is an engine */
+	bool read;
+	enum ksm_err read_err;
+	struct conf first;
+	struct ksm_fail read_fail;
+};
+
+/* ---- ticking ----------------------------------------------------------- */
+
+static void
+daemon_kick(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)sd_event_source_set_time(d->tick, 0);
+	(void)sd_event_source_set_enabled(d->tick, SD_EVENT_ONESHOT);
+}
+
+static int
+on_linger(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)s;
+	(void)usec;
+	return sd_event_exit(d->event, d->status);
+}
+
+static void
+daemon_stop(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	(void)sd_notify(0, "STOPPING=1\nSTATUS=waiting for the running key");
+	log_notice("stopping: nothing new is started, the running keys are "
+		   "finished and recorded");
+	engine_stop(d->engine);
+	daemon_kick(d);
+}
+
+/* All recorded: let the workers leave, but do not wait for a slow one. */
+static void
+stop_look(struct daemon *d)
+{
+	if (!d->stopping || !engine_stopped(d->engine))
+		return;
+	if (!d->lingering) {
+		d->lingering = true;
+		supervisor_release(d->supervisor);
+		(void)sd_event_add_time_relative(d->event, &d->linger,
+		    CLOCK_MONOTONIC, LINGER_MS * 1000, 0, on_linger, d);
+	}
+	if (supervisor_workers(d->supervisor) == 0)
+		(void)sd_event_exit(d->event, d->status);
+}
+
+static void
+once_look(struct daemon *d)
+{
+	struct topup_state st;
+
+	if (!d->once || d->stopping ||
+	    engine_topup_state(d->engine, d->ticket, &st) != KSM_OK ||
+	    !st.done)
+		return;
+	d->status = st.full ? DAEMON_OK : DAEMON_PARTIAL;
+	daemon_stop(d);
+}
+
+static void
+status_tell(struct daemon *d)
+{
+	const struct plan *p = engine_plan(d->engine);
+	int64_t levels[LEVEL__COUNT] = { 0 }, ready = 0, troubled = 0;
+	char text[256];
+
+	if (clock_steady() - d->told < STATUS_MS || d->stopping)
+		return;
+	d->told = clock_steady();
+	for (size_t i = 0; i < p->npools; i++) {
+		levels[p->pools[i].level]++;
+		ready += p->pools[i].ready;
+	}
+	for (size_t i = 0; i < engine_repositories(d->engine); i++) {
+		struct repository_view v;
+
+		engine_repository_view(d->engine, i, &v);
+		troubled += v.status != REPO_OK && v.status != REPO_STARTING;
+	}
+	(void)snprintf(text, sizeof(text),
+	    "STATUS=%lld keys ready of %lld required; %zu pools, %lld full, "
+	    "%lld critical or empty; %lld repositories in trouble",
+	    (long long)ready, (long long)p->required, p->npools,
+	    (long long)levels[LEVEL_FULL],
+	    (long long)(levels[LEVEL_CRITICAL] + levels[LEVEL_EMPTY]),
+	    (long long)troubled);
+	if (strcmp(text, d->told_text) == 0)
+		return;
+	memcpy(d->told_text, text, sizeof(text));
+	(void)sd_notify(0, text);
+}
+
+static int
+on_tick(sd_event_source *s, uint64_t usec, void *ctx)
+{
+	struct daemon *d = ctx;
+	ksm_msec wait = engine_run(d->engine);
+
+	(void)s;
+	(void)usec;
+	(void)sd_event_source_set_time_relative(d->tick,
+	    (uint64_t)wait * 1000);
+	(void)sd_event_source_set_enabled(d->tick, SD_EVENT_ONESHOT);
+	if (d->control != NULL)
+		control_poll(d->control);
+	status_tell(d);
+	once_look(d);
+	stop_look(d);
+	return 0;
+}
+
+/* ---- configuration ---------------------------------------------------- */
+
+static void
+findings_log(const struct conf *c)
+{
+	for (size_t i = 0; i < c->nfindings; i++) {
+		const struct conf_finding *f = &c->findings[i];
+		enum log_level level = f->severity == CONF_ERROR ? LOGL_ERROR
+		    : f->severity == CONF_WARNING		 ? LOGL_WARNING
+								 : LOGL_INFO;
+
+		log_line(level, "%s:%lld: %s%s%s%s%s%s", f->file,
+		    (long long)f->line, f->what, f->value == NULL ? "" : ": '",
+		    f->value == NULL ? "" : f->value,
+		    f->value == NULL ? "" : "'",
+		    f->expected == NULL ? "" : "; expected ",
+		    f->expected == NULL ? "" : f->expected);
+	}
+}
+
+/* The zone counts that were last in force, if any were. */
+static enum ksm_err
+zones_last(struct store *st, struct conf *c, int64_t *total,
+    struct ksm_fail *fail)
+{
+	struct zone_count *z = NULL;
+	size_t n = 0;
+	ksm_time when;
+	enum ksm_err err = store_zones_get(st, &z, &n, &when, fail);
+
+	*total = err == KSM_OK && n > 0 ? 0 : -1;
+	for (size_t i = 0; err == KSM_OK && i < n; i++) {
+		*total += z[i].zones;
+		for (size_t k = 0; c != NULL && k < c->npolicies; k++)
+			if (strcmp(c->policies[k].name, z[i].policy) == 0)
+				c->policies[k].zones = z[i].zones;
+	}
+	free(z);
+	return err;
+}
+
+/*
+ * May what was read be put in force? An empty, truncated or vanished zone
+ * list never shrinks a pool: at a reload the whole of it is refused, at start
+ * the last good counts stay in force.
+ */
+static enum ksm_err
+conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
+    struct ksm_fail *fail)
+{
+	static const char *const state[] = { "", "names no zone", "is gone",
+		"has faults" };
+	int64_t before;
+	enum ksm_err err;
+
+	if (c->errors - c->zonelist_errors > 0)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "%s and the files it names have %lld errors; `ksmctl check "
+		    "--config %s` shows them all",
+		    d->file, (long long)c->errors, d->file);
+	if (c->zonelist == ZONELIST_OK && c->zonelist_errors == 0)
+		return KSM_OK;
+	if (c->zonelist == ZONELIST_OK)
+		c->zonelist = ZONELIST_BAD;
+	err = zones_last(d->store, NULL, &before, fail);
+	if (err != KSM_OK)
+		return err;
+	if (c->zonelist == ZONELIST_EMPTY && (allow_empty || before <= 0))
+		return KSM_OK;
+	if (!at_start || before < 0)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "the zone list %s %s%s",
+		    c->zonelist_file == NULL ? "?" : c->zonelist_file,
+		    state[c->zonelist],
+		    c->zonelist == ZONELIST_EMPTY
+			? ", but zones were in force before; if that is "
+			  "meant, `ksmctl reload --allow-empty`"
+			: "");
+	err = zones_last(d->store, c, &before, fail);
+	if (err == KSM_OK)
+		log_error("the zone list %s %s; the last good one (%lld zones) "
+			  "stays in force, no pool shrinks",
+		    c->zonelist_file == NULL ? "?" : c->zonelist_file,
+		    state[c->zonelist], (long long)before);
+	return err;
+}
+
+/* Paths are fixed while the daemon runs; another value waits for a restart. */
+static void
+conf_fixed_warn(struct daemon *d, const struct conf *c)
+{
+	const struct conf *now = engine_conf(d->engine);
+
+	if (strcmp(now->database, c->database) != 0 ||
+	    strcmp(now->state_dir, c->state_dir) != 0 ||
+	    strcmp(now->socket_path, c->socket_path) != 0)
+		log_warning("StateDirectory, Database or Socket changed; that "
+			    "takes effect when ksmpoold is restarted");
+}
+
+static void reload_start(struct daemon *d);
+
+static void
+waiters_tell(struct daemon *d, enum ksm_err err, const struct conf *read,
+    const struct ksm_fail *fail)
+{
+	struct waiter **at = &d->waiters;
+
+	while (*at != NULL) {
+		struct waiter *w = *at;
+
+		if (w->next) {
+			w->next = false;
+			at = &w->link;
+			continue;
+		}
+		*at = w->link;
+		w->done(w->arg, err, read, fail);
+		free(w);
+	}
+}
+
+static void
+reload_done(void *ctx, enum ksm_err err, struct conf *c,
+    const struct ksm_fail *read_fail)
+{
+	struct daemon *d = ctx;
+	struct ksm_fail fail = *read_fail;
+	struct conf report;
+
+	d->reader = NULL;
+	if (err == KSM_OK)
+		findings_log(c);
+	/* What is said of the files outlives what is put in force. */
+	conf_init(&report);
+	report.findings = c->findings;
+	report.nfindings = c->nfindings;
+	report.errors = c->errors;
+	report.warnings = c->warnings;
+	report.notices = c->notices;
+	c->findings = NULL;
+	c->nfindings = 0;
+	if (err == KSM_OK)
+		err = conf_admit(d, c, false, d->allow_empty, &fail);
+	if (err == KSM_OK) {
+		conf_fixed_warn(d, c);
+		log_level_set(c->log_level);
+		err = engine_configure(d->engine, c, &fail);
+	}
+	if (err == KSM_OK)
+		log_notice("reload: the new configuration is in force");
+	else
+		log_error("reload refused: %s; the configuration in force is "
+			  "kept, nothing was changed",
+		    fail.text);
+	(void)sd_notify(0, "READY=1");
+	waiters_tell(d, err, &report, &fail);
+	conf_clear(&report);
+	if (d->reload_again) {
+		d->reload_again = false;
+		d->allow_empty = d->allow_empty_next;
+		d->allow_empty_next = false;
+		reload_start(d);
+	}
+	daemon_kick(d);
+}
+
+static void
+reload_start(struct daemon *d)
+{
+	struct ksm_fail fail;
+	struct conf none;
+	enum ksm_err err;
+
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+	    (unsigned long long)clock_steady() * 1000);
+	err = reader_start(d->event, d->file, reload_done, d, &d->reader,
+	    &fail);
+	if (err == KSM_OK)
+		return;
+	conf_init(&none);
+	reload_done(d, err, &none, &fail);
+}
+
+static void
+face_reload(void *ctx, bool allow_empty,
+    void (*done)(void *arg, enum ksm_err err, const struct conf *read,
+	const struct ksm_fail *fail),
+    void *arg)
+{
+	struct daemon *d = ctx;
+	struct waiter *w = calloc(1, sizeof(*w));
+	struct ksm_fail fail;
+
+	if (w == NULL) {
+		(void)ksm_failf(&fail, KSM_ENOMEM, "reload: no memory");
+		done(arg, KSM_ENOMEM, NULL, &fail);
+		return;
+	}
+	*w = (struct waiter){ .done = done, .arg = arg,
+		.next = d->reader != NULL, .link = d->waiters };
+	d->waiters = w;
+	if (d->reader == NULL) {
+		d->allow_empty = allow_empty;
+		reload_start(d);
+	} else {
+		d->reload_again = true;
+		d->allow_empty_next = d->allow_empty_next || allow_empty;
+	}
+}
+
+static void
+face_forget(void *ctx, void *arg)
+{
+	struct daemon *d = ctx;
+
+	for (struct waiter **at = &d->waiters; *at != NULL;)
+		if ((*at)->arg == arg) {
+			struct waiter *w = *at;
+
+			*at = w->link;
+			free(w);
+		} else {
+			at = &(*at)->link;
+		}
+}
+
+static void
+nobody_waits(void *arg, enum ksm_err err, const struct conf *read,
+    const struct ksm_fail *fail)
+{
+	(void)arg;
+	(void)err;
+	(void)read;
+	(void)fail;
+}
+
+static int
+on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)s;
+	if (si->ssi_signo == SIGHUP)
+		face_reload(d, false, nobody_waits, NULL);
+	else
+		daemon_stop(d);
+	return 0;
+}
+
+/* ---- start -------------------------------------------------------------- */
+
+static void
+first_done(void *ctx, enum ksm_err err, struct conf *c,
+    const struct ksm_fail *fail)
+{
+	struct daemon *d = ctx;
+
+	d->reader = NULL;
+	d->read = true;
+	d->read_err = err;
+	d->read_fail = *fail;
+	d->first = *c;
+	conf_init(c);
+}
+
+static enum ksm_err
+conf_read_first(struct daemon *d, struct ksm_fail *fail)
+{
+	enum ksm_err err;
+
+	conf_init(&d->first);
+	err = reader_start(d->event, d->file, first_done, d, &d->reader, fail);
+	while (err == KSM_OK && !d->read)
+		if (sd_event_run(d->event, UINT64_MAX) < 0)
+			err = ksm_failf(fail, KSM_ESYS, "event loop failed");
+	if (err == KSM_OK && d->read_err != KSM_OK) {
+		*fail = d->read_fail;
+		err = d->read_err;
+	}
+	if (err == KSM_OK)
+		findings_log(&d->first);
+	if (err == KSM_OK && d->first.errors - d->first.zonelist_errors > 0)
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "%s and the files it names have %lld errors", d->file,
+		    (long long)d->first.errors);
+	return err;
+}
+
+/* The last component only; its parents are the installation's. */
+static enum ksm_err
+directory_make(const char *path, mode_t mode, const struct passwd *owner,
+    struct ksm_fail *fail)
+{
+	if (mkdir(path, mode) == 0) {
+		if (owner != NULL &&
+		    chown(path, owner->pw_uid, owner->pw_gid) == -1)
+			return ksm_failf(fail, KSM_ESYS, "chown %s: %s", path,
+			    strerror(errno));
+		return KSM_OK;
+	}
+	if (errno == EEXIST)
+		return KSM_OK;
+	return ksm_failf(fail, KSM_ESYS,
+	    "directory %s cannot be made by uid %d: %s", path, (int)geteuid(),
+	    strerror(errno));
+}
+
+static void
+parent_of(const char *path, char out[PATH_MAX])
+{
+	char *slash;
+
+	(void)snprintf(out, PATH_MAX, "%s", path);
+	slash = strrchr(out, '/');
+	if (slash != NULL && slash != out)
+		*slash = '\0';
+}
+
+/* Directories, then the user: no file of root's is ever left in them. */
+static enum ksm_err
+user_become(const struct conf *c, struct ksm_fail *fail)
+{
+	const struct passwd *pw = NULL;
+	char dir[PATH_MAX];
+	enum ksm_err err;
+
+	if (geteuid() == 0) {
+		pw = getpwnam(c->user);
+		if (pw == NULL)
+			return ksm_failf(fail, KSM_EREFUSED,
+			    "there is no user %s (Daemon/User in %s); create "
+			    "it (systemd-sysusers) or name another",
+			    c->user, c->file);
+	}
+	parent_of(c->socket_path, dir);
+	if ((err = directory_make(c->state_dir, 0750, pw, fail)) != KSM_OK ||
+	    (err = directory_make(dir, 0755, pw, fail)) != KSM_OK)
+		return err;
+	if (pw == NULL || pw->pw_uid == 0)
+		return KSM_OK;
+	if (initgroups(pw->pw_name, pw->pw_gid) == -1 ||
+	    setgid(pw->pw_gid) == -1 || setuid(pw->pw_uid) == -1)
+		return ksm_failf(fail, KSM_ESYS, "become user %s: %s",
+		    pw->pw_name, strerror(errno));
+	/* Changing ids made the process dumpable for root's peers again. */
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	return KSM_OK;
+}
+
+/* A kernel lock: it goes with the process, however that ends. */
+static enum ksm_err
+state_lock(struct daemon *d, const char *dir, struct ksm_fail *fail)
+{
+	char path[PATH_MAX], pid[32] = "";
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "%s/ksmpoold.lock", dir);
+	d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (d->lock == -1)
+		return ksm_failf(fail, KSM_ESYS,
+		    "%s cannot be opened by uid %d: %s", path, (int)geteuid(),
+		    strerror(errno));
+	if (flock(d->lock, LOCK_EX | LOCK_NB) == -1) {
+		n = pread(d->lock, pid, sizeof(pid) - 1, 0);
+		pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+		return ksm_failf(fail, KSM_EBUSY,
+		    "another ksmpoold (pid %s) holds %s; nothing was done",
+		    pid[0] == '\0' ? "unknown" : pid, dir);
+	}
+	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+	if (ftruncate(d->lock, 0) == -1 || pwrite(d->lock, pid, (size_t)n, 0) != n)
+		return ksm_failf(fail, KSM_ESYS, "write %s: %s", path,
+		    strerror(errno));
+	return KSM_OK;
+}
+
+/* Keys that an unclean boot may have torn are looked at again. */
+static enum ksm_err
+boot_look(struct daemon *d, struct ksm_fail *fail)
+{
+	char boot[64] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd == -1 ? -1 : read(fd, boot, sizeof(boot) - 1);
+	bool unclean;
+	int64_t doubted = 0;
+	enum ksm_err err;
+
+	fd_close(&fd);
+	if (n <= 0)
+		return KSM_OK;
+	boot[strcspn(boot, "\n")] = '\0';
+	err = store_boot(d->store, boot, &unclean, fail);
+	if (err == KSM_OK && unclean)
+		err = store_keys_doubt(d->store, &doubted, fail);
+	if (err == KSM_OK)
+		err = store_commit(d->store, fail);
+	if (err == KSM_OK && doubted > 0)
+		log_warning("the machine went down without ksmpoold being "
+			    "stopped; %lld keys that were never known to be "
+			    "synced are proven again",
+		    (long long)doubted);
+	return err;
+}
+
+static enum ksm_err
+loop_prepare(struct daemon *d, struct ksm_fail *fail)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t set;
+	int rc;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < nitems(signals); i++)
+		(void)sigaddset(&set, signals[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	for (size_t i = 0; i < nitems(signals); i++)
+		if ((rc = sd_event_add_signal(d->event, NULL, signals[i],
+			 on_signal, d)) < 0)
+			return ksm_failf(fail, KSM_ESYS, "signals: %s",
+			    strerror(-rc));
+	if ((rc = sd_event_add_time(d->event, &d->tick, CLOCK_MONOTONIC, 0, 0,
+		 on_tick, d)) < 0)
+		return ksm_failf(fail, KSM_ESYS, "timer: %s", strerror(-rc));
+	(void)sd_event_source_set_priority(d->tick, ENGINE_PRIO);
+	(void)sd_event_set_watchdog(d->event, 1);
+	return KSM_OK;
+}
+
+static enum ksm_err
+daemon_start(struct daemon *d, struct ksm_fail *fail)
+{
+	struct engine_io io;
+	struct topup_want want = { .max = -1, .cause = RUN_ONCE,
+		.uid = (int64_t)getuid(), .pid = (int64_t)getpid() };
+	struct conf *c = &d->first;
+	char lock_dir[PATH_MAX];
+	enum ksm_err err;
+
+	if ((err = conf_read_first(d, fail)) != KSM_OK ||
+	    (err = user_become(c, fail)) != KSM_OK ||
+	    (err = state_lock(d, c->state_dir, fail)) != KSM_OK ||
+	    (err = store_open(c->database, &d->store, fail)) != KSM_OK ||
+	    (err = boot_look(d, fail)) != KSM_OK ||
+	    (err = conf_admit(d, c, true, false, fail)) != KSM_OK)
+		return err;
+	log_level_set(c->log_level);
+	(void)snprintf(lock_dir, sizeof(lock_dir), "%.3900s/lock",
+	    c->state_dir);
+	err = supervisor_new(d->event, lock_dir, daemon_kick, d,
+	    &d->supervisor, fail);
+	if (err != KSM_OK)
+		return err;
+	supervisor_io(d->supervisor, &io);
+	if ((err = engine_new(d->store, &io, &d->engine, fail)) != KSM_OK ||
+	    (err = loop_prepare(d, fail)) != KSM_OK)
+		return err;
+	supervisor_engine(d->supervisor, d->engine);
+	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK)
+		return err;
+	if (d->once)
+		return engine_topup(d->engine, &want, &d->ticket, fail);
+	return control_open(d->event, engine_conf(d->engine)->socket_path,
+	    engine_conf(d->engine)->socket_group,
+	    &(struct daemon_face){ .ctx = d,
+		.engine = d->engine,
+		.store = d->store,
+		.version = KSM_VERSION,
+		.started = clock_wall(),
+		.reload = face_reload,
+		.reload_forget = face_forget,
+		.stop = daemon_stop,
+		.kick = daemon_kick },
+	    &d->control, fail);
+}
+
+static void
+daemon_end(struct daemon *d)
+{
+	struct ksm_fail fail;
+
+	control_close(d->control);
+	reader_free(d->reader);
+	while (d->waiters != NULL) {
+		struct waiter *w = d->waiters;
+
+		d->waiters = w->link;
+		free(w);
+	}
+	engine_free(d->engine);
+	supervisor_free(d->supervisor);
+	if (d->store != NULL && d->stopping &&
+	    (store_boot_clean(d->store, &fail) != KSM_OK ||
+		store_commit(d->store, &fail) != KSM_OK))
+		log_warning("%s", fail.text);
+	store_close(d->store);
+	conf_clear(&d->first);
+	(void)sd_event_source_disable_unref(d->tick);
+	(void)sd_event_source_disable_unref(d->linger);
+	(void)sd_event_unref(d->event);
+	fd_close(&d->lock);
+}
+
+int
+daemon_main(const char *file, bool once)
+{
+	struct daemon d = { .once = once, .lock = -1, .status = DAEMON_OK };
+	struct ksm_fail fail = { .text = "" };
+	char path[PATH_MAX];
+	enum ksm_err err;
+	int rc;
+
+	conf_init(&d.first);
+	d.file = realpath(file, path) != NULL ? path : file;
+	if ((rc = sd_event_default(&d.event)) < 0) {
+		log_error("event loop: %s", strerror(-rc));
+		return DAEMON_FAILED;
+	}
+	err = daemon_start(&d, &fail);
+	if (err != KSM_OK) {
+		log_error("not started: %s", fail.text);
+		(void)sd_notifyf(0, "STATUS=not started: %s", fail.text);
+		d.status = err == KSM_EBUSY ? DAEMON_TAKEN : DAEMON_FAILED;
+		daemon_end(&d);
+		return d.status;
+	}
+	log_notice("ksmpoold %s started, %zu pools in %zu repositories",
+	    KSM_VERSION, engine_plan(d.engine)->npools,
+	    engine_repositories(d.engine));
+	(void)sd_notify(0, "READY=1");
+	rc = sd_event_loop(d.event);
+	if (rc < 0) {
+		log_error("event loop: %s", strerror(-rc));
+		d.status = DAEMON_FAILED;
+	}
+	log_notice("ksmpoold ended");
+	daemon_end(&d);
+	return d.status;
+}
