@@ -1,0 +1,696 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ksmpool/plan.h"
+
+#define DAY INT64_C(86400)
+
+/* A configuration by hand: two policies, two repositories. */
+struct site {
+	struct conf_repository repositories[2];
+	struct conf_policy policies[2];
+	struct conf_key gold[4], silver[2];
+	struct conf conf;
+	struct plan plan;
+};
+
+static struct conf_key
+key_of(enum key_role role, int alg, int bits, int64_t lifetime, char *where)
+{
+	return (struct conf_key){
+		.role = role,
+		.alg = alg,
+		.bits = bits,
+		.lifetime = lifetime,
+		.repository = where,
+		.pool = {
+			.strategy = STRATEGY_FORMULA,
+			.horizon = 30 * DAY,
+			.minimum_horizon = DAY,
+			.emergency_rolls = 1,
+			.low_water = 80,
+			.max_per_run = 1000,
+		},
+	};
+}
+
+/* gold: 10 zones, KSK in hsm-a, ZSK in hsm-b; silver: 5 zones, hsm-b. */
+static void
+site_init(struct site *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->repositories[0].name = "hsm-a";
+	s->repositories[0].capacity = -1;
+	s->repositories[1].name = "hsm-b";
+	s->repositories[1].capacity = -1;
+	/* ZSK first: the plan has its own order. */
+	s->gold[0] = key_of(ROLE_ZSK, 8, 1024, 90 * DAY, "hsm-b");
+	s->gold[1] = key_of(ROLE_KSK, 8, 2048, 365 * DAY, "hsm-a");
+	s->policies[0].name = "gold";
+	s->policies[0].zones = 10;
+	s->policies[0].keys = s->gold;
+	s->policies[0].nkeys = 2;
+	s->silver[0] = key_of(ROLE_CSK, 13, 256, 90 * DAY, "hsm-b");
+	s->policies[1].name = "silver";
+	s->policies[1].zones = 5;
+	s->policies[1].keys = s->silver;
+	s->policies[1].nkeys = 1;
+	s->conf.repositories = s->repositories;
+	s->conf.nrepositories = 2;
+	s->conf.policies = s->policies;
+	s->conf.npolicies = 2;
+}
+
+static void
+site_plan(struct site *s)
+{
+	struct ksm_fail fail;
+
+	if (plan_make(&s->conf, -1, &s->plan, &fail) != KSM_OK)
+		fail_msg("%s", fail.text);
+}
+
+static void
+a_pool_is_policy_role_repository_algorithm_and_size(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	site_plan(&s);
+	assert_int_equal(s.plan.npools, 3);
+	assert_int_equal(s.plan.ntokens, 2);
+
+	assert_string_equal(s.plan.pools[0].policy, "gold");
+	assert_int_equal(s.plan.pools[0].role, ROLE_KSK);
+	assert_string_equal(s.plan.pools[0].repository, "hsm-a");
+	assert_int_equal(s.plan.pools[0].alg, 8);
+	assert_int_equal(s.plan.pools[0].bits, 2048);
+	assert_int_equal(s.plan.pools[0].required, 20);
+	assert_int_equal(s.plan.pools[0].critical, 10);
+	assert_int_equal(s.plan.pools[0].low_water, 16);
+	assert_ptr_equal(s.plan.pools[0].policy_conf, &s.policies[0]);
+	assert_ptr_equal(s.plan.pools[0].repository_conf, &s.repositories[0]);
+
+	assert_int_equal(s.plan.pools[1].role, ROLE_ZSK);
+	assert_int_equal(s.plan.pools[1].required, 20);
+	assert_string_equal(s.plan.pools[2].policy, "silver");
+	assert_int_equal(s.plan.pools[2].required, 10);
+	assert_int_equal(s.plan.required, 50);
+	assert_int_equal(s.plan.deficit, 50);
+	assert_int_equal(s.plan.make, 50);
+	assert_int_equal(s.plan.tokens[0].pairs_make, 20);
+	assert_int_equal(s.plan.tokens[1].pairs_make, 30);
+
+	assert_ptr_equal(plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-b", 8,
+	    1024), &s.plan.pools[1]);
+	assert_null(plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-b", 8,
+	    2048));
+	assert_null(plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-b", 10,
+	    1024));
+	assert_null(plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-a", 8,
+	    1024));
+	assert_null(plan_pool_find(&s.plan, "gold", ROLE_CSK, "hsm-b", 8,
+	    1024));
+	assert_null(plan_pool_find(&s.plan, "silver", ROLE_ZSK, "hsm-b", 8,
+	    1024));
+	plan_clear(&s.plan);
+}
+
+static void
+keys_that_differ_only_in_lifetime_share_a_pool(void **ctx)
+{
+	struct site s;
+	struct plan_pool *pool;
+
+	(void)ctx;
+	site_init(&s);
+	s.gold[2] = key_of(ROLE_ZSK, 8, 1024, 30 * DAY, "hsm-b");
+	s.gold[2].pool.emergency_rolls = 5; /* the first key's 1 holds */
+	s.gold[3] = key_of(ROLE_ZSK, 8, 2048, 30 * DAY, "hsm-b");
+	s.policies[0].nkeys = 4;
+	site_plan(&s);
+	assert_int_equal(s.plan.npools, 4);
+	pool = plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-b", 8, 1024);
+	assert_non_null(pool);
+	assert_int_equal(pool->nterms, 2);
+	assert_ptr_equal(pool->terms[0].key, &s.gold[0]);
+	assert_ptr_equal(pool->terms[1].key, &s.gold[2]);
+	/* 10 x (1 + 1) and 10 x (2 + 1) */
+	assert_int_equal(pool->terms[0].out.required, 20);
+	assert_int_equal(pool->terms[1].out.required, 30);
+	assert_int_equal(pool->required, 50);
+	assert_int_equal(pool->critical, 20);
+	plan_clear(&s.plan);
+}
+
+static void
+the_same_key_in_two_policies_is_two_pools(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.silver[0] = s.gold[0];
+	site_plan(&s);
+	assert_int_equal(s.plan.npools, 3);
+	assert_int_equal(plan_pool_find(&s.plan, "gold", ROLE_ZSK, "hsm-b", 8,
+	    1024)->required, 20);
+	assert_int_equal(plan_pool_find(&s.plan, "silver", ROLE_ZSK, "hsm-b",
+	    8, 1024)->required, 10);
+	plan_clear(&s.plan);
+}
+
+static void
+each_strategy_asks_for_its_own_number(void **ctx)
+{
+	static const struct {
+		const char *what;
+		enum strategy strategy;
+		int64_t fixed, zones;
+		bool passthrough;
+		int64_t required, critical, low_water;
+	} cases[] = {
+		/* (10 + 2) x (1 + 3 + 1) + 2 */
+		{ "formula", STRATEGY_FORMULA, 7, 10, false, 62, 30, 50 },
+		{ "manual", STRATEGY_MANUAL, 7, 10, false, 62, 30, 50 },
+		/* 10 x (1 + 1): H = P1D, neither emergencies nor growth */
+		{ "minimum", STRATEGY_MINIMUM, 7, 10, false, 20, 0, 16 },
+		{ "fixed, few", STRATEGY_FIXED, 7, 10, false, 7, 7, 6 },
+		{ "fixed, many", STRATEGY_FIXED, 700, 10, false, 700, 30, 560 },
+		{ "fixed, none", STRATEGY_FIXED, 0, 10, false, 0, 0, 0 },
+		{ "fixed, no zones", STRATEGY_FIXED, 7, 0, false, 7, 0, 6 },
+		{ "no zones", STRATEGY_FORMULA, 7, 0, false, 0, 0, 0 },
+		{ "passthrough", STRATEGY_FORMULA, 7, 10, true, 0, 0, 0 },
+		{ "passthrough, fixed", STRATEGY_FIXED, 7, 10, true, 0, 0, 0 },
+		{ "passthrough, minimum", STRATEGY_MINIMUM, 7, 10, true, 0, 0,
+		    0 },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		const struct plan_pool *pool;
+		struct site s;
+
+		site_init(&s);
+		s.policies[0].zones = cases[i].zones;
+		s.policies[0].passthrough = cases[i].passthrough;
+		s.policies[0].nkeys = 1;
+		s.gold[0].standby = 1;
+		s.gold[0].pool.strategy = cases[i].strategy;
+		s.gold[0].pool.fixed = cases[i].fixed;
+		s.gold[0].pool.emergency_rolls = 3;
+		s.gold[0].pool.growth = 20;
+		site_plan(&s);
+		pool = &s.plan.pools[0];
+		assert_int_equal(pool->strategy, cases[i].strategy);
+		assert_int_equal(pool->passthrough, cases[i].passthrough);
+		if (pool->required != cases[i].required ||
+		    pool->critical != cases[i].critical ||
+		    pool->low_water != cases[i].low_water)
+			fail_msg("%s: %lld, critical %lld, low water %lld",
+			    cases[i].what, (long long)pool->required,
+			    (long long)pool->critical,
+			    (long long)pool->low_water);
+		plan_clear(&s.plan);
+	}
+}
+
+static void
+a_fixed_number_counts_once_for_two_lifetimes(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.gold[0].pool.strategy = STRATEGY_FIXED;
+	s.gold[0].pool.fixed = 25;
+	s.gold[1] = s.gold[0];
+	s.gold[1].lifetime = 7 * DAY;
+	s.gold[1].pool.fixed = 99;
+	site_plan(&s);
+	assert_int_equal(s.plan.pools[0].nterms, 2);
+	assert_int_equal(s.plan.pools[0].required, 25);
+	assert_int_equal(s.plan.pools[0].critical, 20);
+	plan_clear(&s.plan);
+}
+
+static void
+shared_keys_are_one_unit_for_the_policy(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.policies[0].share_keys = true;
+	site_plan(&s);
+	assert_int_equal(s.plan.pools[0].required, 2);
+	assert_int_equal(s.plan.pools[1].required, 2);
+	plan_clear(&s.plan);
+}
+
+static void
+what_if_replaces_the_zones_of_all_but_passthrough(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.policies[1].passthrough = true;
+	assert_int_equal(plan_make(&s.conf, 1000, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.pools[0].required, 2000);
+	assert_int_equal(s.plan.pools[1].required, 2000);
+	assert_int_equal(s.plan.pools[2].required, 0);
+	plan_clear(&s.plan);
+	assert_int_equal(plan_make(&s.conf, 0, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.required, 0);
+	plan_clear(&s.plan);
+	assert_int_equal(s.policies[0].zones, 10);
+}
+
+static void
+all_that_is_coming_counts_against_the_deficit(void **ctx)
+{
+	struct site s;
+	struct plan_pool *pool;
+
+	(void)ctx;
+	site_init(&s);
+	site_plan(&s);
+	pool = &s.plan.pools[0]; /* requires 20 */
+	for (int state = 0; state < KEY__STATES; state++) {
+		int64_t want = key_state_stock((enum key_state)state) ? 17 :
+		    20;
+
+		plan_stock_set(pool, (enum key_state)state, 3);
+		plan_level(&s.plan, NULL);
+		if (pool->deficit != want)
+			fail_msg("%s", key_state_text((enum key_state)state));
+		assert_int_equal(pool->make, want);
+		assert_int_equal(s.plan.deficit, want + 30);
+		plan_stock_set(pool, (enum key_state)state, 0);
+	}
+	plan_stock_set(pool, KEY_INTENDED, 1);
+	plan_stock_set(pool, KEY_UNKNOWN, 2);
+	plan_stock_set(pool, KEY_MADE, 3);
+	plan_stock_set(pool, KEY_READY, 4);
+	plan_stock_set(pool, KEY_TAKING, 5);
+	plan_stock_set(pool, KEY_TAKEN, 100);
+	plan_level(&s.plan, NULL);
+	assert_int_equal(pool->coming, 6);
+	assert_int_equal(pool->ready, 4);
+	assert_int_equal(pool->deficit, 5);
+	plan_stock_set(pool, KEY_READY, 40);
+	plan_level(&s.plan, NULL);
+	assert_int_equal(pool->deficit, 0);
+	assert_int_equal(pool->make, 0);
+	plan_clear(&s.plan);
+}
+
+static void
+a_full_plan_makes_nothing(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	site_plan(&s);
+	for (size_t i = 0; i < s.plan.npools; i++)
+		plan_stock_set(&s.plan.pools[i], KEY_READY,
+		    s.plan.pools[i].make);
+	plan_level(&s.plan, NULL);
+	assert_int_equal(s.plan.deficit, 0);
+	assert_int_equal(s.plan.make, 0);
+	for (size_t i = 0; i < s.plan.npools; i++)
+		assert_int_equal(s.plan.pools[i].level, LEVEL_FULL);
+	plan_clear(&s.plan);
+}
+
+static void
+the_level_counts_only_what_could_be_taken_now(void **ctx)
+{
+	static const struct {
+		int64_t ready;
+		enum pool_level level;
+	} cases[] = { /* required 20, low water 16, critical 10 */
+		{ 0, LEVEL_EMPTY },
+		{ 1, LEVEL_CRITICAL },
+		{ 9, LEVEL_CRITICAL },
+		{ 10, LEVEL_LOW },
+		{ 15, LEVEL_LOW },
+		{ 16, LEVEL_OK },
+		{ 19, LEVEL_OK },
+		{ 20, LEVEL_FULL },
+		{ 21, LEVEL_FULL },
+	};
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	site_plan(&s);
+	plan_stock_set(&s.plan.pools[0], KEY_MADE, 20);
+	plan_stock_set(&s.plan.pools[0], KEY_SURPLUS, 20);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		plan_stock_set(&s.plan.pools[0], KEY_READY, cases[i].ready);
+		plan_level(&s.plan, NULL);
+		if (s.plan.pools[0].level != cases[i].level)
+			fail_msg("%lld ready: %s", (long long)cases[i].ready,
+			    pool_level_text(s.plan.pools[0].level));
+	}
+	plan_clear(&s.plan);
+
+	site_init(&s);
+	s.policies[0].zones = 0;
+	site_plan(&s);
+	assert_int_equal(s.plan.pools[0].level, LEVEL_FULL);
+	plan_clear(&s.plan);
+}
+
+static void
+low_water_is_rounded_up(void **ctx)
+{
+	static const struct {
+		int64_t fixed, percent, low_water;
+	} cases[] = {
+		{ 1, 80, 1 },
+		{ 2, 80, 2 },
+		{ 5, 80, 4 },
+		{ 6, 80, 5 },
+		{ 100, 1, 1 },
+		{ 101, 1, 2 },
+		{ 20, 0, 0 },
+		{ 20, 100, 20 },
+		{ INT64_MAX, 100, INT64_MAX },
+		{ INT64_MAX, 50, INT64_C(4611686018427387904) },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct site s;
+
+		site_init(&s);
+		s.conf.npolicies = 1;
+		s.policies[0].nkeys = 1;
+		s.gold[0].pool.strategy = STRATEGY_FIXED;
+		s.gold[0].pool.fixed = cases[i].fixed;
+		s.gold[0].pool.low_water = cases[i].percent;
+		site_plan(&s);
+		assert_int_equal(s.plan.pools[0].low_water,
+		    cases[i].low_water);
+		plan_clear(&s.plan);
+	}
+}
+
+static void
+capacity_is_never_exceeded_and_the_rest_is_named(void **ctx)
+{
+	int64_t held[2] = { 0, 12 };
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.repositories[1].capacity = 35;
+	site_plan(&s);
+	/* hsm-b: ZSK 20, CSK 10, nothing held: all of it fits */
+	assert_int_equal(s.plan.make, 50);
+	assert_int_equal(s.plan.tokens[1].pairs_over, 0);
+
+	plan_level(&s.plan, held);
+	assert_int_equal(s.plan.pools[1].make, 20);
+	assert_int_equal(s.plan.pools[1].capacity_short, 0);
+	assert_int_equal(s.plan.pools[2].make, 3);
+	assert_int_equal(s.plan.pools[2].capacity_short, 7);
+	assert_int_equal(s.plan.pools[2].deficit, 10);
+	assert_int_equal(s.plan.tokens[1].pairs_held, 12);
+	assert_int_equal(s.plan.tokens[1].pairs_make, 23);
+	assert_int_equal(s.plan.tokens[1].pairs_over, 7);
+	assert_int_equal(s.plan.deficit, 50);
+	assert_int_equal(s.plan.make, 43);
+	/* the other token has room for ever */
+	assert_int_equal(s.plan.pools[0].make, 20);
+	assert_int_equal(s.plan.tokens[0].pairs_over, 0);
+
+	held[1] = 36; /* more than there should be */
+	plan_level(&s.plan, held);
+	assert_int_equal(s.plan.tokens[1].pairs_make, 0);
+	assert_int_equal(s.plan.tokens[1].pairs_over, 31);
+	plan_clear(&s.plan);
+}
+
+static void
+keys_on_their_way_take_room(void **ctx)
+{
+	int64_t held[2] = { 0, 25 };
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.repositories[1].capacity = 35;
+	site_plan(&s);
+	plan_stock_set(&s.plan.pools[1], KEY_READY, 15);
+	plan_stock_set(&s.plan.pools[1], KEY_INTENDED, 4);
+	plan_stock_set(&s.plan.pools[1], KEY_UNKNOWN, 1);
+	plan_level(&s.plan, held);
+	/* 25 held and 5 coming leave 5 of 35 */
+	assert_int_equal(s.plan.pools[1].make, 0);
+	assert_int_equal(s.plan.pools[2].make, 5);
+	assert_int_equal(s.plan.pools[2].capacity_short, 5);
+	assert_int_equal(s.plan.tokens[1].pairs_over, 5);
+	plan_clear(&s.plan);
+}
+
+static void
+a_pool_with_more_than_it_requires_keeps_its_room(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.repositories[1].capacity = 35;
+	site_plan(&s);
+	plan_stock_set(&s.plan.pools[1], KEY_READY, 30); /* requires 20 */
+	plan_level(&s.plan, NULL);
+	assert_int_equal(s.plan.tokens[1].pairs_held, 30);
+	assert_int_equal(s.plan.pools[2].make, 5);
+	assert_int_equal(s.plan.pools[2].capacity_short, 5);
+	assert_int_equal(s.plan.tokens[1].pairs_over, 5);
+	plan_clear(&s.plan);
+}
+
+/* A small generator of numbers: the same ones in every run. */
+static int64_t
+draw(uint32_t *seed, int64_t below)
+{
+	*seed = *seed * UINT32_C(1664525) + UINT32_C(1013904223);
+	return (int64_t)(*seed >> 8) % below;
+}
+
+static void
+whatever_the_stock_the_sums_agree(void **ctx)
+{
+	uint32_t seed = 1;
+
+	(void)ctx;
+	for (int round = 0; round < 2000; round++) {
+		struct site s;
+		int64_t held[2], coming[2] = { 0, 0 }, lacking[2] = { 0, 0 };
+		int64_t capacity[2], required = 0, deficit = 0, make = 0;
+
+		site_init(&s);
+		for (int r = 0; r < 2; r++) {
+			capacity[r] = draw(&seed, 120);
+			s.repositories[r].capacity = capacity[r];
+			held[r] = draw(&seed, 30);
+		}
+		site_plan(&s);
+		for (size_t i = 0; i < s.plan.npools; i++) {
+			struct plan_pool *pool = &s.plan.pools[i];
+			int r = pool->repository_conf == &s.repositories[1];
+
+			for (int k = 0; k < KEY__STATES; k++) {
+				enum key_state state = (enum key_state)k;
+				int64_t n = draw(&seed, 6);
+
+				plan_stock_set(pool, state, n);
+				if (key_state_living(state))
+					held[r] += n;
+				else if (key_state_stock(state))
+					coming[r] += n;
+			}
+		}
+		plan_level(&s.plan, held);
+		for (size_t i = 0; i < s.plan.npools; i++) {
+			const struct plan_pool *pool = &s.plan.pools[i];
+			int r = pool->repository_conf == &s.repositories[1];
+
+			assert_true(pool->make >= 0);
+			assert_true(pool->capacity_short >= 0);
+			assert_int_equal(pool->make + pool->capacity_short,
+			    pool->deficit);
+			lacking[r] += pool->capacity_short;
+			required += pool->required;
+			deficit += pool->deficit;
+			make += pool->make;
+		}
+		assert_int_equal(s.plan.required, required);
+		assert_int_equal(s.plan.deficit, deficit);
+		assert_int_equal(s.plan.make, make);
+		for (int r = 0; r < 2; r++) {
+			const struct plan_token *t = &s.plan.tokens[r];
+			int64_t after = held[r] + coming[r] + t->pairs_make;
+
+			/* Nothing is made that does not fit, ... */
+			assert_true(t->pairs_make == 0 ||
+			    after <= capacity[r]);
+			/* ... nothing held back that would have fitted, ... */
+			assert_true(lacking[r] == 0 || after >= capacity[r]);
+			/* ... and what is over is what is lacking. */
+			if (held[r] + coming[r] <= capacity[r])
+				assert_int_equal(t->pairs_over, lacking[r]);
+			else
+				assert_true(t->pairs_over >= lacking[r]);
+		}
+		plan_clear(&s.plan);
+	}
+}
+
+static void
+rsa_pairs_are_one_object_where_the_public_half_is_skipped(void **ctx)
+{
+	int64_t held[2] = { 0, 8 };
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.repositories[1].skip_public_key = true;
+	assert_int_equal(plan_objects(&s.repositories[0], 8), 2);
+	assert_int_equal(plan_objects(&s.repositories[1], 8), 1);
+	assert_int_equal(plan_objects(&s.repositories[1], 13), 2);
+	assert_int_equal(plan_objects(&s.repositories[1], 15), 2);
+	assert_int_equal(plan_objects(&s.repositories[1], 200), 2);
+
+	site_plan(&s);
+	assert_int_equal(s.plan.tokens[0].objects_make, 2 * 20);
+	assert_int_equal(s.plan.tokens[1].objects_make, 20 + 2 * 10);
+	plan_stock_set(&s.plan.pools[1], KEY_READY, 3);
+	plan_stock_set(&s.plan.pools[1], KEY_TAKEN, 1);
+	plan_stock_set(&s.plan.pools[1], KEY_MISSING, 9);
+	plan_stock_set(&s.plan.pools[2], KEY_SURPLUS, 2);
+	plan_level(&s.plan, held);
+	/* 4 RSA, 2 EC, and 2 that no pool knows: those count whole */
+	assert_int_equal(s.plan.tokens[1].objects_held, 4 + 2 * 2 + 2 * 2);
+	plan_clear(&s.plan);
+}
+
+static void
+what_cannot_be_planned_is_refused_and_says_where(void **ctx)
+{
+	struct ksm_fail fail;
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.gold[1].repository = "hsm-c";
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_string_equal(fail.text,
+	    "policy \"gold\", KSK: repository \"hsm-c\" is not configured");
+	assert_null(s.plan.pools);
+
+	site_init(&s);
+	s.policies[1].zones = INT64_MAX;
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "policy \"silver\", CSK: required"));
+
+	site_init(&s); /* each fits, not their sum */
+	s.gold[0].pool.strategy = STRATEGY_FIXED;
+	s.gold[0].pool.fixed = INT64_MAX - 20;
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "of all pools"));
+
+	site_init(&s); /* two lifetimes of one pool */
+	s.policies[0].zones = INT64_MAX / 2 - 10;
+	s.gold[1] = s.gold[0];
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "policy \"gold\", ZSK"));
+
+	site_init(&s);
+	s.gold[0].pool.low_water = 101;
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_string_equal(fail.text, "policy \"gold\", ZSK: low water is 0 "
+	    "to 100 percent, not 101");
+
+	site_init(&s);
+	s.gold[0].pool.strategy = STRATEGY_FIXED;
+	s.gold[0].pool.fixed = -1;
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, -1, &s.plan, NULL), KSM_EREFUSED);
+}
+
+static void
+an_empty_configuration_is_an_empty_plan(void **ctx)
+{
+	struct conf none;
+	struct plan plan;
+
+	(void)ctx;
+	memset(&none, 0, sizeof(none));
+	assert_int_equal(plan_make(&none, -1, &plan, NULL), KSM_OK);
+	assert_int_equal(plan.npools, 0);
+	assert_int_equal(plan.ntokens, 0);
+	assert_int_equal(plan.required, 0);
+	plan_level(&plan, NULL);
+	plan_clear(&plan);
+	plan_clear(&plan); /* twice does no harm */
+}
+
+static void
+every_level_has_its_name(void **ctx)
+{
+	(void)ctx;
+	assert_string_equal(pool_level_text(LEVEL_FULL), "full");
+	assert_string_equal(pool_level_text(LEVEL_OK), "ok");
+	assert_string_equal(pool_level_text(LEVEL_LOW), "low");
+	assert_string_equal(pool_level_text(LEVEL_CRITICAL), "critical");
+	assert_string_equal(pool_level_text(LEVEL_EMPTY), "empty");
+	assert_string_equal(pool_level_text(LEVEL__COUNT), "?");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    a_pool_is_policy_role_repository_algorithm_and_size),
+		cmocka_unit_test(keys_that_differ_only_in_lifetime_share_a_pool),
+		cmocka_unit_test(the_same_key_in_two_policies_is_two_pools),
+		cmocka_unit_test(each_strategy_asks_for_its_own_number),
+		cmocka_unit_test(a_fixed_number_counts_once_for_two_lifetimes),
+		cmocka_unit_test(shared_keys_are_one_unit_for_the_policy),
+		cmocka_unit_test(
+		    what_if_replaces_the_zones_of_all_but_passthrough),
+		cmocka_unit_test(all_that_is_coming_counts_against_the_deficit),
+		cmocka_unit_test(a_full_plan_makes_nothing),
+		cmocka_unit_test(the_level_counts_only_what_could_be_taken_now),
+		cmocka_unit_test(low_water_is_rounded_up),
+		cmocka_unit_test(
+		    capacity_is_never_exceeded_and_the_rest_is_named),
+		cmocka_unit_test(keys_on_their_way_take_room),
+		cmocka_unit_test(
+		    a_pool_with_more_than_it_requires_keeps_its_room),
+		cmocka_unit_test(whatever_the_stock_the_sums_agree),
+		cmocka_unit_test(
+		    rsa_pairs_are_one_object_where_the_public_half_is_skipped),
+		cmocka_unit_test(
+		    what_cannot_be_planned_is_refused_and_says_where),
+		cmocka_unit_test(an_empty_configuration_is_an_empty_plan),
+		cmocka_unit_test(every_level_has_its_name),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
