@@ -728,6 +728,7 @@ struct topping {
 	int64_t ticket;
 	ksm_msec said; /* last progress */
 	int64_t done;  /* what it said; -1: nothing yet */
+	bool finished; /* the engine is done with it */
 };
 
 /* The same limits as the real run. */
@@ -807,12 +808,10 @@ topup_start(struct command_call *call)
 	if (!arg_bool(call, "wait")) {
 		result_send(call, CTL_OK,
 		    json_pack("{s:[I]}", "tickets", (json_int_t)ticket));
-		engine_topup_forget(call->face->engine, ticket);
-		return;
+		return; /* the engine still records how it ends */
 	}
 	t = calloc(1, sizeof(*t));
 	if (t == NULL) {
-		engine_topup_forget(call->face->engine, ticket);
 		fail_memory(call);
 		return;
 	}
@@ -835,6 +834,7 @@ topup_poll(struct command_call *call)
 		return;
 	}
 	if (s.done) {
+		t->finished = true;
 		result_send(call, s.full ? CTL_OK : CTL_ATTENTION,
 		    json_pack("{s:I, s:I, s:I, s:I, s:b, s:o}",
 			"wanted", (json_int_t)s.wanted,
@@ -856,13 +856,16 @@ topup_poll(struct command_call *call)
 	reply_send(call, &r);
 }
 
-/* Its client is gone or has its answer; the keys are made all the same. */
+/*
+ * A client that is gone leaves its top-up running: forgetting it would lose
+ * the record of how it ended.
+ */
 static void
 topup_end(struct command_call *call)
 {
 	struct topping *t = call->state;
 
-	if (t != NULL)
+	if (t != NULL && t->finished)
 		engine_topup_forget(call->face->engine, t->ticket);
 	state_free(call);
 }
