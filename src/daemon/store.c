@@ -364,8 +364,7 @@ database_open(struct store *st, struct ksm_fail *fail)
 	(void)sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	if (store_exec(st, "PRAGMA trusted_schema = OFF;"
 			   "PRAGMA cell_size_check = ON;"
-			   "PRAGMA temp_store = MEMORY;"
-			   "PRAGMA cache_size = -16384;") != SQLITE_OK)
+			   "PRAGMA temp_store = MEMORY;") != SQLITE_OK)
 		return store_failed(st, "open database", fail);
 
 	err = owner_check(st, fail);
@@ -374,7 +373,8 @@ database_open(struct store *st, struct ksm_fail *fail)
 	if (err == KSM_OK)
 		err = wal_start(st, fail);
 	if (err == KSM_OK &&
-	    store_exec(st, "PRAGMA synchronous = FULL;"
+	    store_exec(st, "PRAGMA cache_size = -16384;" /* KiB */
+			   "PRAGMA synchronous = FULL;"
 			   "PRAGMA foreign_keys = ON;"
 			   "PRAGMA journal_size_limit = 4194304;") != SQLITE_OK)
 		err = store_failed(st, "open database", fail);
