@@ -527,7 +527,7 @@ user_become(const struct conf *c, struct ksm_fail *fail)
 	    setgid(pw->pw_gid) == -1 || setuid(pw->pw_uid) == -1)
 		return ksm_failf(fail, KSM_ESYS, "become user %s: %s",
 		    pw->pw_name, strerror(errno));
-	/* Changing ids made the process dumpable for root's peers again. */
+	/* setuid(2) resets the flag to fs.suid_dumpable. */
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	return KSM_OK;
 }
