@@ -1,0 +1,1030 @@
+/*
+ * The real control.c and commands.c on a real socket and event loop; engine
+ * and store are invented below, so that nothing but the socket is real.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "control.h"
+
+/* ---- an invented engine and store ------------------------------------ */
+
+static struct {
+	struct conf conf;
+	struct conf_repository repository;
+	struct conf_policy policy;
+	struct conf_key key;
+	struct plan_pool pools[2];
+	struct plan_term term;
+	struct plan_token token;
+	struct plan plan;
+	enum repository_status status;
+	struct topup_state topup;
+	int64_t asked_uid, asked_max;
+	int topups, forgotten, kicks, stops, reloads, reload_forgets;
+	bool resumed, accepted;
+	int64_t keys, pages; /* rows there are, pages that were read */
+	void (*reload_done)(void *arg, enum ksm_err err,
+	    const struct conf *read, const struct ksm_fail *fail);
+	void *reload_arg;
+} fake;
+
+const struct conf *
+engine_conf(const struct engine *e)
+{
+	(void)e;
+	return &fake.conf;
+}
+
+const struct plan *
+engine_plan(struct engine *e)
+{
+	(void)e;
+	return &fake.plan;
+}
+
+const char *
+repository_status_text(enum repository_status s)
+{
+	return s == REPO_OK ? "ok" : s == REPO_PARKED ? "parked" : "degraded";
+}
+
+size_t
+engine_repositories(const struct engine *e)
+{
+	(void)e;
+	return 1;
+}
+
+void
+engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
+{
+	(void)e;
+	(void)i;
+	*out = (struct repository_view){ .conf = &fake.repository,
+		.status = fake.status, .token_label = "caf\xe9", .foreign = 3 };
+}
+
+void
+engine_pool_trouble(struct engine *e, size_t pool, char out[256])
+{
+	(void)e;
+	(void)snprintf(out, 256, "%s", pool == 1 ? "size refused" : "");
+}
+
+int64_t
+engine_pool_held(struct engine *e, size_t pool)
+{
+	(void)e;
+	return pool == 0 ? 2 : 0;
+}
+
+ksm_msec
+engine_pool_rate(struct engine *e, size_t pool)
+{
+	(void)e;
+	return pool == 0 ? 1500 : 0;
+}
+
+bool
+engine_clock_trouble(struct engine *e, char out[256])
+{
+	(void)e;
+	(void)out;
+	return false;
+}
+
+enum ksm_err
+engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	if (want->policy != NULL && strcmp(want->policy, "default") != 0)
+		return ksm_failf(fail, KSM_ENOENT, "no policy '%s'",
+		    want->policy);
+	fake.topups++;
+	fake.asked_uid = want->uid;
+	fake.asked_max = want->max;
+	*ticket = 7;
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_topup_state(struct engine *e, int64_t ticket, struct topup_state *out)
+{
+	(void)e;
+	if (ticket != 7)
+		return KSM_ENOENT;
+	*out = fake.topup;
+	return KSM_OK;
+}
+
+void
+engine_topup_forget(struct engine *e, int64_t ticket)
+{
+	(void)e;
+	assert_int_equal(ticket, 7);
+	fake.forgotten++;
+}
+
+enum ksm_err
+engine_repository_resume(struct engine *e, const char *name, bool accept_token,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	if (strcmp(name, "SoftHSM") != 0)
+		return ksm_failf(fail, KSM_ENOENT, "no repository '%s'", name);
+	fake.resumed = true;
+	fake.accepted = accept_token;
+	return KSM_OK;
+}
+
+static void
+key_invent(struct store_key *k, int64_t n)
+{
+	*k = (struct store_key){ .serial = n, .state = KEY_READY,
+		.was = KEY__STATES, .ended = 1732500000 + n,
+		.tag_zsk = -1, .tag_ksk = -1, .tag_revoked = -1 };
+	memcpy(k->id.bytes, &n, sizeof(n));
+	(void)snprintf(k->pool.policy, sizeof(k->pool.policy), "default");
+	(void)snprintf(k->pool.repository, sizeof(k->pool.repository),
+	    "SoftHSM");
+	k->pool.alg = 8;
+	k->pool.bits = 2048;
+}
+
+enum ksm_err
+store_keys_list(struct store *st, const struct key_filter *f, int64_t *cursor,
+    struct store_key *out, size_t max, size_t *n, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	(void)f;
+	fake.pages++;
+	for (*n = 0; *n < max && *cursor < fake.keys; (*n)++)
+		key_invent(&out[*n], ++*cursor);
+	return KSM_OK;
+}
+
+enum ksm_err
+store_key_get(struct store *st, const struct key_id *id, struct store_key *out,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	if (id->bytes[0] != 1)
+		return KSM_ENOENT;
+	key_invent(out, 1);
+	return KSM_OK;
+}
+
+enum ksm_err
+store_run_last(struct store *st, struct store_run *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)out;
+	(void)fail;
+	return KSM_ENOENT;
+}
+
+static void
+face_reload(void *ctx, bool allow_empty,
+    void (*done)(void *arg, enum ksm_err err, const struct conf *read,
+	const struct ksm_fail *fail),
+    void *arg)
+{
+	(void)ctx;
+	(void)allow_empty;
+	fake.reloads++;
+	fake.reload_done = done;
+	fake.reload_arg = arg;
+}
+
+static void
+face_reload_forget(void *ctx, void *arg)
+{
+	(void)ctx;
+	assert_ptr_equal(arg, fake.reload_arg);
+	fake.reload_forgets++;
+}
+
+static void
+face_stop(void *ctx)
+{
+	(void)ctx;
+	fake.stops++;
+}
+
+static void
+face_kick(void *ctx)
+{
+	(void)ctx;
+	fake.kicks++;
+}
+
+/* ---- the world around a test ----------------------------------------- */
+
+struct world {
+	sd_event *event;
+	struct control *control;
+	char dir[64], path[96];
+};
+
+static void
+fake_reset(void)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.repository = (struct conf_repository){ .name = (char *)"SoftHSM",
+		.capacity = -1, .sessions = 2, .require_backup = true };
+	fake.key = (struct conf_key){ .role = ROLE_KSK, .alg = 8,
+		.bits = 2048 };
+	fake.policy = (struct conf_policy){ .name = (char *)"default",
+		.keys = &fake.key, .nkeys = 1 };
+	fake.conf = (struct conf){ .file = (char *)"/etc/ksmpool/ksmpool.xml",
+		.repositories = &fake.repository, .nrepositories = 1,
+		.policies = &fake.policy, .npolicies = 1, .zones = 12 };
+	fake.term = (struct plan_term){ .key = &fake.key };
+	for (size_t i = 0; i < nitems(fake.pools); i++)
+		fake.pools[i] = (struct plan_pool){ .policy = "default",
+			.role = i == 0 ? ROLE_KSK : ROLE_ZSK,
+			.repository = "SoftHSM", .alg = 8, .bits = 2048,
+			.policy_conf = &fake.policy,
+			.repository_conf = &fake.repository,
+			.settings = { .max_per_run = 10 }, .terms = &fake.term,
+			.nterms = 1, .required = 38, .ready = 3,
+			.deficit = 35, .make = 35, .level = LEVEL_OK };
+	fake.token = (struct plan_token){ .repository = &fake.repository,
+		.pairs_held = 6 };
+	fake.plan = (struct plan){ .pools = fake.pools,
+		.npools = nitems(fake.pools), .tokens = &fake.token,
+		.ntokens = 1, .required = 76, .deficit = 70, .make = 70 };
+}
+
+static const struct daemon_face face = {
+	.version = "9.9",
+	.started = 1732500000,
+	.reload = face_reload,
+	.reload_forget = face_reload_forget,
+	.stop = face_stop,
+	.kick = face_kick,
+};
+
+static int
+setup(void **ctx)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	fake_reset();
+	(void)snprintf(w->dir, sizeof(w->dir), "/tmp/ksm-control-XXXXXX");
+	if (mkdtemp(w->dir) == NULL)
+		return -1;
+	(void)chmod(w->dir, 0755);
+	(void)snprintf(w->path, sizeof(w->path), "%s/s", w->dir);
+	if (sd_event_new(&w->event) < 0)
+		return -1;
+	*ctx = w;
+	return control_open(w->event, w->path, NULL, &face, &w->control,
+	    NULL) == KSM_OK ? 0 : -1;
+}
+
+static int
+teardown(void **ctx)
+{
+	struct world *w = *ctx;
+
+	control_close(w->control);
+	(void)sd_event_unref(w->event);
+	(void)unlink(w->path);
+	(void)rmdir(w->dir);
+	free(w);
+	return 0;
+}
+
+/* Let everything that is due happen. */
+static void
+turn(struct world *w)
+{
+	for (int i = 0; i < 10000 && sd_event_run(w->event, 0) > 0; i++)
+		;
+}
+
+static int
+join(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int
+begin(struct world *w, const char *bytes, size_t len)
+{
+	int fd = join(w->path);
+
+	assert_true(fd >= 0);
+	for (size_t sent = 0; sent < len;) {
+		ssize_t n = send(fd, bytes + sent, len - sent,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			sent += (size_t)n;
+		else if (errno != EAGAIN)
+			break;
+		turn(w);
+	}
+	turn(w);
+	return fd;
+}
+
+/* What comes until the end of file; NULL if that does not come. */
+static char *
+rest(struct world *w, int fd)
+{
+	size_t used = 0, room = 1 << 16;
+	char *text = malloc(room + 1);
+	ssize_t n;
+
+	for (int idle = 0; idle < 100;) {
+		if (used == room) {
+			room *= 2;
+			text = realloc(text, room + 1);
+		}
+		n = recv(fd, text + used, room - used, MSG_DONTWAIT);
+		if (n == 0 || (n == -1 && errno == ECONNRESET)) {
+			(void)close(fd);
+			text[used] = '\0';
+			return text;
+		}
+		if (n > 0)
+			used += (size_t)n;
+		else
+			idle++;
+		turn(w);
+	}
+	free(text);
+	(void)close(fd);
+	return NULL;
+}
+
+static char *
+ask(struct world *w, const char *line)
+{
+	int fd = begin(w, line, strlen(line));
+	char *text = rest(w, fd);
+
+	if (text == NULL)
+		fail_msg("no answer to %s", line);
+	return text;
+}
+
+static size_t
+lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text != '\0'; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static void
+expect_error(char *text, const char *code, const char *word)
+{
+	struct ctl_reply r;
+
+	assert_non_null(text);
+	assert_int_equal(lines(text), 1);
+	assert_int_equal(ctl_reply_decode(text, strlen(text), &r, NULL),
+	    KSM_OK);
+	assert_int_equal(r.type, CTL_ERROR);
+	assert_string_equal(r.code, code);
+	if (strstr(r.text, word) == NULL)
+		fail_msg("'%s' does not say '%s'", r.text, word);
+	free(text);
+}
+
+static void
+expect_result(char *text, int status, const char *word)
+{
+	const char *last = text;
+
+	assert_non_null(text);
+	for (const char *s = text; *s != '\0'; s++)
+		if (s[0] == '\n' && s[1] != '\0')
+			last = s + 1;
+	if (strstr(last, "\"type\":\"result\"") == NULL ||
+	    strstr(text, word) == NULL)
+		fail_msg("no result with '%s': %s", word, text);
+	{
+		struct ctl_reply r;
+
+		assert_int_equal(ctl_reply_decode(last, strlen(last), &r,
+		    NULL), KSM_OK);
+		assert_int_equal(r.exit, status);
+		ctl_reply_clear(&r);
+	}
+	free(text);
+}
+
+#define Q(command, args) "{\"v\":1,\"command\":\"" command "\",\"args\":" args "}\n"
+
+/* ---- answers --------------------------------------------------------- */
+
+static void
+status_shows_repositories_then_pools_then_the_daemon(void **ctx)
+{
+	char *text = ask(*ctx, Q("status", "{}"));
+
+	assert_int_equal(lines(text), 4);
+	assert_non_null(strstr(text, "\"token\":\"caf?\""));
+	assert_non_null(strstr(text, "\"trouble\":\"size refused\""));
+	assert_non_null(strstr(text, "\"held\":2"));
+	assert_non_null(strstr(text, "\"required\":[\"SoftHSM\"]"));
+	expect_result(text, CTL_OK, "\"daemon_version\":\"9.9\"");
+}
+
+static void
+status_asks_for_attention_when_a_pool_is_critical(void **ctx)
+{
+	fake.pools[1].level = LEVEL_CRITICAL;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "critical");
+	fake.pools[1].level = LEVEL_LOW;
+	fake.status = REPO_PARKED;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "parked");
+}
+
+static void
+plan_shows_every_term(void **ctx)
+{
+	char *text = ask(*ctx, Q("plan", "{}"));
+
+	assert_int_equal(lines(text), 4);
+	assert_non_null(strstr(text, "\"emergency_rolls\":"));
+	/* 35 keys of 1.5 s each, by two workers */
+	assert_non_null(strstr(text, "\"fill_s\":27"));
+	expect_result(text, CTL_OK, "\"make\":70");
+}
+
+static void
+an_unknown_command_is_told_what_is_known(void **ctx)
+{
+	expect_error(ask(*ctx, Q("stauts", "{}")), "unknown-command",
+	    "repository resume");
+}
+
+static void
+arguments_are_checked_against_the_table(void **ctx)
+{
+	static const struct {
+		const char *line, *word;
+	} cases[] = {
+		{ Q("status", "{\"x\":1}"), "known: none" },
+		{ Q("topup", "{\"waits\":true}"), "known: policy, max" },
+		{ Q("topup", "{\"wait\":1}"), "true or false" },
+		{ Q("topup", "{\"max\":0}"), "1 or more" },
+		{ Q("topup", "{\"max\":\"4\"}"), "1 or more" },
+		{ Q("plan", "{\"zones\":-1}"), "0 or more" },
+		{ Q("key list", "{\"state\":\"raedy\"}"), "state" },
+		{ Q("key list", "{\"role\":\"PSK\"}"), "KSK, ZSK or CSK" },
+		{ Q("key list", "{\"created_after\":\"now\"}"), "seconds" },
+		{ Q("key list", "{\"policy\":\"\"}"), "1 to 255" },
+		{ Q("key show", "{}"), "missing" },
+		{ Q("key show", "{\"id\":\"12\"}"), "32 hex" },
+		{ Q("repository resume", "{\"name\":null}"), "1 to 255" },
+	};
+
+	for (size_t i = 0; i < nitems(cases); i++)
+		expect_error(ask(*ctx, cases[i].line), "bad-argument",
+		    cases[i].word);
+	assert_int_equal(fake.topups, 0);
+}
+
+static void
+what_is_not_there_is_an_error_of_its_own(void **ctx)
+{
+	expect_error(ask(*ctx, Q("key show",
+	    "{\"id\":\"ffffffffffffffffffffffffffffffff\"}")), "unknown-key",
+	    "ffffffff");
+	expect_error(ask(*ctx, Q("topup", "{\"policy\":\"nobody\"}")),
+	    "unknown-policy", "nobody");
+	expect_error(ask(*ctx, Q("topup",
+	    "{\"policy\":\"nobody\",\"dry_run\":true}")), "unknown-policy",
+	    "nobody");
+	expect_error(ask(*ctx, Q("repository resume",
+	    "{\"name\":\"nobody\"}")), "unknown-repository", "nobody");
+	expect_result(ask(*ctx, Q("key show",
+	    "{\"id\":\"01000000000000000000000000000000\"}")), CTL_OK,
+	    "\"created\":\"2024-11-25T02:00:01Z\"");
+}
+
+static void
+resume_and_stop_reach_the_daemon(void **ctx)
+{
+	expect_result(ask(*ctx, Q("repository resume",
+	    "{\"name\":\"SoftHSM\",\"accept_token\":true}")), CTL_OK,
+	    "SoftHSM");
+	assert_true(fake.resumed && fake.accepted);
+	assert_int_equal(fake.kicks, 1);
+	expect_result(ask(*ctx, Q("stop", "{}")), CTL_OK, "stopping");
+	assert_int_equal(fake.stops, 1);
+}
+
+/* ---- lists ----------------------------------------------------------- */
+
+static void
+a_list_comes_whole_and_in_pages(void **ctx)
+{
+	char *text;
+
+	fake.keys = 1001;
+	text = ask(*ctx, Q("key list", "{}"));
+	assert_int_equal(lines(text), 1002);
+	assert_int_equal(fake.pages, 7);
+	expect_result(text, CTL_OK, "\"count\":1001");
+}
+
+static void
+keys_after_a_date_ask_for_attention(void **ctx)
+{
+	fake.keys = 1;
+	expect_result(ask(*ctx, Q("key list", "{\"created_after\":1}")),
+	    CTL_ATTENTION, "\"count\":1");
+	fake.keys = 0;
+	expect_result(ask(*ctx, Q("key list", "{\"created_after\":1}")),
+	    CTL_OK, "\"count\":0");
+}
+
+static void
+a_reader_that_stops_stops_the_list_and_nobody_else(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("key list", "{}");
+	int64_t pages;
+	char *text;
+	int fd;
+
+	fake.keys = 100000;
+	fd = begin(w, line, strlen(line));
+	turn(w);
+	pages = fake.pages;
+	assert_true(pages < 30); /* a socket and a buffer full, no more */
+	turn(w);
+	assert_int_equal(fake.pages, pages);
+	fake.keys = 0;
+	expect_result(ask(w, Q("status", "{}")), CTL_OK, "pid");
+	fake.keys = 100000;
+	text = rest(w, fd);
+	assert_int_equal(lines(text), 100001);
+	free(text);
+}
+
+static void
+a_reader_that_dies_in_a_list_costs_only_its_connection(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("key list", "{}");
+	int64_t pages;
+	int fd;
+
+	fake.keys = 100000;
+	fd = begin(w, line, strlen(line));
+	(void)close(fd);
+	turn(w);
+	pages = fake.pages;
+	turn(w);
+	assert_int_equal(fake.pages, pages);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+}
+
+/* ---- topup and reload ------------------------------------------------ */
+
+static void
+a_topup_that_nobody_waits_for_answers_at_once(void **ctx)
+{
+	expect_result(ask(*ctx, Q("topup", "{\"max\":40}")), CTL_OK,
+	    "\"tickets\":[7]");
+	assert_int_equal(fake.asked_uid, getuid());
+	assert_int_equal(fake.asked_max, 40);
+	assert_int_equal(fake.forgotten, 0); /* its end is still recorded */
+}
+
+static void
+a_dry_run_has_the_limits_of_the_real_one_and_changes_nothing(void **ctx)
+{
+	char *text = ask(*ctx, Q("topup", "{\"dry_run\":true}"));
+
+	assert_non_null(strstr(text, "\"make\":10,\"held\":25"));
+	expect_result(text, CTL_OK, "\"make\":20,\"held\":50");
+	expect_result(ask(*ctx, Q("topup", "{\"dry_run\":true,\"max\":100}")),
+	    CTL_OK, "\"make\":70,\"held\":0");
+	assert_int_equal(fake.topups, 0);
+}
+
+static void
+a_waiting_topup_hears_of_progress_and_of_the_end(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("topup", "{\"wait\":true}");
+	int fd = begin(w, line, strlen(line));
+	char *text;
+
+	fake.topup = (struct topup_state){ .wanted = 40, .made = 3 };
+	control_poll(w->control);
+	fake.topup.made = 4;
+	control_poll(w->control); /* too soon to say again */
+	turn(w);
+	fake.topup = (struct topup_state){ .wanted = 40, .made = 40,
+		.done = true, .full = true };
+	control_poll(w->control);
+	text = rest(w, fd);
+	assert_int_equal(lines(text), 2);
+	assert_non_null(strstr(text, "\"done\":3,\"total\":40"));
+	expect_result(text, CTL_OK, "\"full\":true");
+	assert_int_equal(fake.forgotten, 1);
+}
+
+static void
+a_topup_that_stops_short_asks_for_attention(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("topup", "{\"wait\":true}");
+	int fd = begin(w, line, strlen(line));
+
+	fake.topup = (struct topup_state){ .wanted = 40, .made = 3,
+		.failed = 1, .held = 36, .done = true, .trouble = "token full" };
+	control_poll(w->control);
+	expect_result(rest(w, fd), CTL_ATTENTION, "token full");
+}
+
+static void
+a_topup_goes_on_when_its_client_dies(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("topup", "{\"wait\":true}");
+	int fd = begin(w, line, strlen(line));
+
+	(void)close(fd);
+	turn(w);
+	control_poll(w->control);
+	assert_int_equal(fake.topups, 1);
+	assert_int_equal(fake.forgotten, 0);
+}
+
+static void
+a_reload_answers_with_the_findings(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("reload", "{}");
+	struct conf_finding finding = { .severity = CONF_ERROR,
+		.file = (char *)"kasp.xml", .line = 12,
+		.what = (char *)"algorithm is not known",
+		.value = (char *)"99" };
+	struct conf read = { .findings = &finding, .nfindings = 1,
+		.errors = 1 };
+	struct ksm_fail fail = { .text = "the new configuration has 1 error" };
+	int fd = begin(w, line, strlen(line));
+	char *text;
+
+	fake.reload_done(fake.reload_arg, KSM_EREFUSED, &read, &fail);
+	text = rest(w, fd);
+	assert_int_equal(lines(text), 2);
+	assert_non_null(strstr(text, "\"line\":12"));
+	assert_non_null(strstr(text, "the configuration in force is kept"));
+	assert_non_null(strstr(text, "\"exit\":2"));
+	free(text);
+
+	fd = begin(w, line, strlen(line));
+	read.errors = 0;
+	read.nfindings = 0;
+	fake.reload_done(fake.reload_arg, KSM_OK, &read, NULL);
+	expect_result(rest(w, fd), CTL_OK, "\"in_force\":true");
+	assert_int_equal(fake.reload_forgets, 0);
+}
+
+static void
+a_reload_is_forgotten_when_its_client_dies(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("reload", "{}");
+	int fd = begin(w, line, strlen(line));
+
+	(void)close(fd);
+	turn(w);
+	assert_int_equal(fake.reload_forgets, 1);
+}
+
+/* ---- bad clients ----------------------------------------------------- */
+
+static void
+garbage_gets_one_error_line_and_the_door(void **ctx)
+{
+	struct world *w = *ctx;
+	static const char nul[] = "{\"v\":1,\"command\":\"sta\0tus\"}\n";
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} cases[] = {
+		{ "\n", 1 },
+		{ "GET / HTTP/1.0\r\n\r\n", 18 },
+		{ nul, sizeof(nul) - 1 },
+		{ "\xff\xfe\xfd\n", 4 },
+		{ Q("plan", "{\"zones\":99999999999999999999}"),
+		    sizeof(Q("plan", "{\"zones\":99999999999999999999}")) - 1 },
+		{ Q("stop", "{}") Q("stop", "{}"),
+		    2 * (sizeof(Q("stop", "{}")) - 1) },
+	};
+
+	for (size_t i = 0; i < nitems(cases); i++)
+		expect_error(rest(w, begin(w, cases[i].bytes, cases[i].len)),
+		    "bad-request", "request");
+	assert_int_equal(fake.stops, 0);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+}
+
+static void
+a_line_over_64_kib_is_not_read_to_its_end(void **ctx)
+{
+	struct world *w = *ctx;
+	char *bytes = malloc(4 * MSG_CTL_LINE);
+
+	memset(bytes, '[', 4 * MSG_CTL_LINE);
+	expect_error(rest(w, begin(w, bytes, 4 * MSG_CTL_LINE)),
+	    "bad-request", "longer than 65536");
+	bytes[60000] = '\n';
+	expect_error(rest(w, begin(w, bytes, 60001)), "bad-request",
+	    "not JSON");
+	free(bytes);
+}
+
+static void
+half_a_line_is_said_to_be_half(void **ctx)
+{
+	struct world *w = *ctx;
+	int fd = begin(w, "{\"v\":1,\"comm", 12);
+
+	(void)shutdown(fd, SHUT_WR);
+	expect_error(rest(w, fd), "bad-request", "no end");
+	fd = begin(w, "", 0);
+	(void)shutdown(fd, SHUT_WR);
+	{
+		char *text = rest(w, fd);
+
+		assert_string_equal(text, "");
+		free(text);
+	}
+}
+
+static void
+a_client_may_close_its_sending_half(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("version", "{}");
+	int fd = join(w->path);
+
+	assert_int_equal(send(fd, line, strlen(line), MSG_NOSIGNAL),
+	    strlen(line));
+	(void)shutdown(fd, SHUT_WR);
+	expect_result(rest(w, fd), CTL_OK, "9.9");
+}
+
+static void
+a_request_may_come_byte_by_byte(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("version", "{}");
+	int fd = join(w->path);
+
+	for (const char *s = line; *s != '\0'; s++) {
+		assert_int_equal(send(fd, s, 1, MSG_NOSIGNAL), 1);
+		turn(w);
+	}
+	expect_result(rest(w, fd), CTL_OK, "9.9");
+}
+
+static void
+too_many_connections_are_busy(void **ctx)
+{
+	struct world *w = *ctx;
+	int fds[64], most = getuid() == 0 ? 64 : 16;
+
+	for (int i = 0; i < most; i++)
+		fds[i] = begin(w, "{", 1);
+	expect_error(ask(w, Q("version", "{}")), "busy", "too many");
+	(void)close(fds[0]);
+	turn(w);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+	for (int i = 1; i < most; i++)
+		(void)close(fds[i]);
+	turn(w);
+}
+
+static void
+clients_hear_when_the_daemon_stops(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("topup", "{\"wait\":true}");
+	int fd = begin(w, line, strlen(line));
+
+	control_close(w->control);
+	w->control = NULL;
+	expect_error(rest(w, fd), "stopping", "stopping");
+	assert_int_equal(access(w->path, F_OK), -1);
+}
+
+/* ---- who may --------------------------------------------------------- */
+
+/* The answer that a process of that user gets. */
+static char *
+ask_as(struct world *w, uid_t uid, gid_t gid, gid_t also)
+{
+	char buf[1024], *text;
+	int pair[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		int fd;
+
+		if (setgroups(also != 0, &also) != 0 || setgid(gid) != 0 ||
+		    setuid(uid) != 0)
+			_exit(1);
+		fd = join(w->path);
+		(void)send(fd, Q("version", "{}"),
+		    strlen(Q("version", "{}")), MSG_NOSIGNAL);
+		while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+			if (write(pair[1], buf, (size_t)n) != n)
+				_exit(1);
+		_exit(0);
+	}
+	(void)close(pair[1]);
+	for (int i = 0; i < 1000 && waitpid(pid, &status, WNOHANG) == 0; i++)
+		(void)sd_event_run(w->event, 10000);
+	n = read(pair[0], buf, sizeof(buf) - 1);
+	(void)close(pair[0]);
+	text = strndup(buf, n > 0 ? (size_t)n : 0);
+	return text;
+}
+
+static void
+only_root_the_daemon_and_the_group_may_speak(void **ctx)
+{
+	struct world *w = *ctx;
+	const struct group *gr = getgrnam("daemon");
+	struct stat sb;
+
+	if (getuid() != 0 || gr == NULL)
+		skip();
+	control_close(w->control);
+	assert_int_equal(control_open(w->event, w->path, "daemon", &face,
+	    &w->control, NULL), KSM_OK);
+	assert_int_equal(stat(w->path, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0660);
+	assert_int_equal(sb.st_gid, gr->gr_gid);
+	/* The mode is the first lock; here only the second is tried. */
+	assert_int_equal(chmod(w->path, 0666), 0);
+	expect_error(ask_as(w, 54321, 54321, 0), "denied", "uid 54321");
+	expect_error(ask_as(w, 54321, 54321, 54322), "denied", "uid 54321");
+	expect_result(ask_as(w, 54321, gr->gr_gid, 0), CTL_OK, "9.9");
+	expect_result(ask_as(w, 54321, 54321, gr->gr_gid), CTL_OK, "9.9");
+	expect_result(ask_as(w, 0, 0, 0), CTL_OK, "9.9");
+}
+
+/* ---- the socket file ------------------------------------------------- */
+
+static void
+without_a_group_the_socket_is_the_owners_alone(void **ctx)
+{
+	struct world *w = *ctx;
+	struct stat sb;
+
+	assert_int_equal(stat(w->path, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0600);
+}
+
+static void
+a_live_socket_is_left_alone(void **ctx)
+{
+	struct world *w = *ctx;
+	struct ksm_fail fail = { .text = "" };
+	struct control *second = NULL;
+
+	assert_int_equal(control_open(w->event, w->path, NULL, &face, &second,
+	    &fail), KSM_EBUSY);
+	assert_non_null(strstr(fail.text, w->path));
+	turn(w);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+}
+
+static void
+a_stale_socket_is_replaced(void **ctx)
+{
+	struct world *w = *ctx;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	control_close(w->control);
+	w->control = NULL;
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", w->path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	(void)close(fd);
+	assert_int_equal(control_open(w->event, w->path, NULL, &face,
+	    &w->control, NULL), KSM_OK);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+}
+
+static void
+what_cannot_be_a_socket_is_refused_with_words(void **ctx)
+{
+	struct world *w = *ctx;
+	struct ksm_fail fail = { .text = "" };
+	struct control *c = NULL;
+	char path[128], longest[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/file", w->dir);
+	f = fopen(path, "w");
+	(void)fclose(f);
+	assert_int_equal(control_open(w->event, path, NULL, &face, &c, &fail),
+	    KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "not a socket"));
+	assert_int_equal(access(path, F_OK), 0);
+	(void)unlink(path);
+
+	memset(longest, 'a', sizeof(longest));
+	longest[0] = '/';
+	longest[sizeof(longest) - 1] = '\0';
+	assert_int_equal(control_open(w->event, longest, NULL, &face, &c,
+	    &fail), KSM_EREFUSED);
+	assert_int_equal(control_open(w->event, path, "no-such-group", &face,
+	    &c, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "no-such-group"));
+	assert_int_equal(access(path, F_OK), -1);
+
+	(void)snprintf(path, sizeof(path), "%s/none/s", w->dir);
+	assert_int_equal(control_open(w->event, path, NULL, &face, &c, &fail),
+	    KSM_ESYS);
+	assert_null(c);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(status_shows_repositories_then_pools_then_the_daemon),
+		T(status_asks_for_attention_when_a_pool_is_critical),
+		T(plan_shows_every_term),
+		T(an_unknown_command_is_told_what_is_known),
+		T(arguments_are_checked_against_the_table),
+		T(what_is_not_there_is_an_error_of_its_own),
+		T(resume_and_stop_reach_the_daemon),
+		T(a_list_comes_whole_and_in_pages),
+		T(keys_after_a_date_ask_for_attention),
+		T(a_reader_that_stops_stops_the_list_and_nobody_else),
+		T(a_reader_that_dies_in_a_list_costs_only_its_connection),
+		T(a_topup_that_nobody_waits_for_answers_at_once),
+		T(a_dry_run_has_the_limits_of_the_real_one_and_changes_nothing),
+		T(a_waiting_topup_hears_of_progress_and_of_the_end),
+		T(a_topup_that_stops_short_asks_for_attention),
+		T(a_topup_goes_on_when_its_client_dies),
+		T(a_reload_answers_with_the_findings),
+		T(a_reload_is_forgotten_when_its_client_dies),
+		T(garbage_gets_one_error_line_and_the_door),
+		T(a_line_over_64_kib_is_not_read_to_its_end),
+		T(half_a_line_is_said_to_be_half),
+		T(a_client_may_close_its_sending_half),
+		T(a_request_may_come_byte_by_byte),
+		T(too_many_connections_are_busy),
+		T(clients_hear_when_the_daemon_stops),
+		T(only_root_the_daemon_and_the_group_may_speak),
+		T(without_a_group_the_socket_is_the_owners_alone),
+		T(a_live_socket_is_left_alone),
+		T(a_stale_socket_is_replaced),
+		T(what_cannot_be_a_socket_is_refused_with_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
