@@ -16,7 +16,7 @@ same(const char *a, const char *b)
 {
 	uint8_t wa[DNSNAME_WIRE], wb[DNSNAME_WIRE];
 	struct ksm_fail fail;
-	size_t la, lb;
+	size_t la = 0, lb = 0;
 
 	if (dnsname_parse(a, wa, &la, &fail) != KSM_OK ||
 	    dnsname_parse(b, wb, &lb, &fail) != KSM_OK)
