@@ -1,7 +1,8 @@
 /*
- * engine_parts.h - what engine.c, dispatch.c and settle.c share.
+ * engine_parts.h - what engine.c, configure.c, dispatch.c, settle.c and view.c
+ * share.
  *
- * Runs in: ksmpoold, replay tests. Private to those three files.
+ * Runs in: ksmpoold, replay tests. Private to those files.
  *
  * One repository has generator slots (<Sessions> of them) and one look. A
  * look is one freshly exec'd process that enumerates the token, and
@@ -208,6 +209,13 @@ bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
 void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f);
 void engine_no_text(const struct hsm_no *no, char out[256]);
+
+struct repo *engine_repo_find(struct engine *e, const char *name);
+
+/* configure.c */
+void engine_repo_free(struct repo *r);
+/* Repositories nobody configures any more go with their last worker. */
+void engine_repos_forget(struct engine *e);
 
 /* dispatch.c: pools, refills, generators */
 void dispatch_configure(struct engine *e);

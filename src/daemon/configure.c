@@ -1,0 +1,357 @@
+/*
+ * configure.c - put a configuration in force, whole or not at all.
+ *
+ * Everything that can fail is done first and is undone by dropping it; from
+ * the comment "nothing fails" on, the engine is changed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool
+same_env(const struct conf_repository *a, const struct conf_repository *b)
+{
+	if (a->nenv != b->nenv)
+		return false;
+	for (size_t i = 0; i < a->nenv; i++)
+		if (!same_text(a->env[i].name, b->env[i].name) ||
+		    !same_text(a->env[i].value, b->env[i].value))
+			return false;
+	return true;
+}
+
+/* Settings that a running worker was started with. */
+static bool
+same_worker(const struct conf_repository *a, const struct conf_repository *b)
+{
+	return same_text(a->module, b->module) &&
+	    same_text(a->token_label, b->token_label) &&
+	    same_text(a->token_serial, b->token_serial) &&
+	    same_text(a->token_uri, b->token_uri) &&
+	    same_text(a->init_reserved, b->init_reserved) &&
+	    a->pin == b->pin && same_text(a->pin_path, b->pin_path) &&
+	    a->skip_public_key == b->skip_public_key &&
+	    a->allow_extraction == b->allow_extraction &&
+	    a->search_first == b->search_first && same_env(a, b);
+}
+
+static struct repo *
+repo_new(struct engine *e, const char *name, struct ksm_fail *fail)
+{
+	struct repo *r = calloc(1, sizeof(*r));
+	uint64_t seed;
+
+	if (r == NULL)
+		return NULL;
+	(void)snprintf(r->name, sizeof(r->name), "%s", name);
+	r->alone = true;
+	e->io.random(e->io.ctx, &seed, sizeof(seed));
+	idmap_init(&r->halves, seed);
+	idmap_init(&r->look.seen, seed);
+	idmap_init(&r->look.unknowns, seed);
+	idmap_init(&r->look.half_now, seed);
+	if (store_repository_get(e->store, name, &r->row, fail) != KSM_OK) {
+		free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void
+engine_repo_free(struct repo *r)
+{
+	if (r == NULL)
+		return;
+	look_clear(&r->look);
+	idmap_clear(&r->halves);
+	free(r->gens);
+	free(r);
+}
+
+/* As many slots as Sessions; never fewer than have a process. */
+static enum ksm_err
+repo_slots(struct repo *r, size_t want)
+{
+	size_t used = 0;
+	struct slot *gens;
+
+	for (size_t k = 0; k < r->ngens; k++)
+		if (r->gens[k].no != 0)
+			used = k + 1;
+	if (want < used)
+		want = used;
+	gens = reallocarray(r->gens, want, sizeof(*gens));
+	if (gens == NULL)
+		return KSM_ENOMEM;
+	for (size_t k = r->ngens; k < want; k++)
+		gens[k] = (struct slot){ 0 };
+	r->gens = gens;
+	r->ngens = want;
+	return KSM_OK;
+}
+
+static bool
+repo_has_process(const struct repo *r)
+{
+	if (r->look.slot.no != 0)
+		return true;
+	for (size_t k = 0; k < r->ngens; k++)
+		if (r->gens[k].no != 0)
+			return true;
+	return false;
+}
+
+/* Repositories of the new configuration first, in its order. */
+static enum ksm_err
+configure_repos(struct engine *e, const struct conf *c, struct repo ***out,
+    size_t *nout, struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+	struct repo **list = calloc(c->nrepositories + e->nrepos + 1,
+	    sizeof(*list));
+	size_t n = 0;
+
+	if (list == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
+	for (size_t i = 0; i < c->nrepositories; i++) {
+		const struct conf_repository *cr = &c->repositories[i];
+		struct repo *r = engine_repo_find(e, cr->name);
+
+		if (r == NULL)
+			r = repo_new(e, cr->name, fail);
+		if (r == NULL) {
+			err = KSM_ESTORE;
+			goto out;
+		}
+		list[n++] = r;
+		if (repo_slots(r, (size_t)cr->sessions) != KSM_OK) {
+			err = ksm_failf(fail, KSM_ENOMEM,
+			    "configure: no memory");
+			goto out;
+		}
+	}
+	*out = list;
+	*nout = n;
+	list = NULL;
+out:
+	for (size_t i = 0; list != NULL && i < n; i++)
+		if (engine_repo_find(e, list[i]->name) == NULL)
+			engine_repo_free(list[i]);
+	free(list);
+	return err;
+}
+
+static void
+adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
+{
+	size_t total = n;
+
+	for (size_t i = 0; i < n; i++) {
+		struct repo *r = list[i];
+		struct conf_repository *now = &c->repositories[i];
+
+		if (r->conf == NULL || !same_worker(r->conf, now)) {
+			r->generation++;
+			r->looked = false;
+			backoff_ok(&r->backoff);
+		}
+		r->look_wanted = true;
+		r->conf = NULL; /* points into what is freed; set below */
+	}
+	for (size_t i = 0; i < e->nrepos; i++) {
+		struct repo *r = e->repos[i];
+		bool kept = false;
+
+		for (size_t k = 0; k < n; k++)
+			kept = kept || list[k] == r;
+		if (kept)
+			continue;
+		r->conf = NULL;
+		r->generation++;
+		if (repo_has_process(r))
+			list[total++] = r;
+		else
+			engine_repo_free(r);
+	}
+	free(e->repos);
+	e->repos = list;
+	e->nrepos = total;
+	e->nconf = n;
+}
+
+/* A repository nobody configures any more goes when its last worker went. */
+void
+engine_repos_forget(struct engine *e)
+{
+	for (size_t i = e->nconf; i < e->nrepos;) {
+		struct repo *r = e->repos[i];
+
+		if (repo_has_process(r)) {
+			i++;
+			continue;
+		}
+		memmove(&e->repos[i], &e->repos[i + 1],
+		    (e->nrepos - i - 1) * sizeof(e->repos[0]));
+		e->nrepos--;
+		engine_repo_free(r);
+	}
+}
+
+static enum ksm_err
+pool_rows(struct engine *e, const struct plan *plan, struct prun **out,
+    struct ksm_fail *fail)
+{
+	struct prun *runs = calloc(plan->npools + 1, sizeof(*runs));
+
+	if (runs == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
+	for (size_t i = 0; i < plan->npools; i++) {
+		const struct plan_pool *p = &plan->pools[i];
+		struct pool_spec spec = { .role = p->role,
+			.alg = p->alg,
+			.bits = p->bits };
+		struct store_pool row;
+		enum ksm_err err;
+
+		(void)snprintf(spec.policy, sizeof(spec.policy), "%s",
+		    p->policy);
+		(void)snprintf(spec.repository, sizeof(spec.repository), "%s",
+		    p->repository);
+		err = store_pool_get(e->store, &spec, &row, fail);
+		if (err != KSM_OK) {
+			free(runs);
+			return err;
+		}
+		runs[i].row = row.row;
+		runs[i].auto_made = row.auto_made;
+	}
+	*out = runs;
+	return KSM_OK;
+}
+
+/* What was under way for a pool goes on under the new plan. */
+static void
+runs_carry(struct engine *e, struct prun *runs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < e->plan.npools; k++)
+			if (e->runs[k].row == runs[i].row) {
+				int64_t row = runs[i].row;
+
+				runs[i] = e->runs[k];
+				runs[i].row = row;
+				runs[i].blocked = false;
+				runs[i].trouble[0] = '\0';
+				e->runs[k].nqueue = 0;
+			}
+}
+
+static enum ksm_err
+zones_remember(struct engine *e, const struct conf *c, struct ksm_fail *fail)
+{
+	struct zone_count *z;
+	enum ksm_err err;
+
+	if (c->zonelist != ZONELIST_OK && c->zonelist != ZONELIST_EMPTY)
+		return KSM_OK;
+	z = calloc(c->npolicies + 1, sizeof(*z));
+	if (z == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
+	for (size_t i = 0; i < c->npolicies; i++) {
+		(void)snprintf(z[i].policy, sizeof(z[i].policy), "%s",
+		    c->policies[i].name);
+		z[i].zones = c->policies[i].zones;
+	}
+	err = store_zones_put(e->store, z, c->npolicies, engine_wall(e), fail);
+	free(z);
+	return err;
+}
+
+static enum ksm_err
+surplus_sort_out(struct engine *e, const struct prun *runs, size_t n,
+    struct ksm_fail *fail)
+{
+	int64_t *rows = calloc(n + 1, sizeof(*rows)), surplus, ready;
+	enum ksm_err err;
+
+	if (rows == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
+	for (size_t i = 0; i < n; i++)
+		rows[i] = runs[i].row;
+	err = store_pools_wanted(e->store, rows, n, engine_wall(e), &surplus,
+	    &ready, fail);
+	free(rows);
+	if (err == KSM_OK && surplus > 0)
+		log_warning("%lld unused keys belong to no pool of this policy "
+			    "any more; they are kept as surplus",
+		    (long long)surplus);
+	if (err == KSM_OK && ready > 0)
+		log_notice("%lld surplus keys are asked for again and ready",
+		    (long long)ready);
+	return err;
+}
+
+enum ksm_err
+engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
+{
+	enum ksm_err err;
+	struct plan plan = { 0 };
+	struct prun *runs = NULL;
+	struct repo **repos = NULL;
+	size_t nrepos = 0;
+
+	(void)engine_commit(e);
+	err = plan_make(c, -1, &plan, fail);
+	if (err != KSM_OK)
+		goto out;
+	if ((err = configure_repos(e, c, &repos, &nrepos, fail)) != KSM_OK ||
+	    (err = pool_rows(e, &plan, &runs, fail)) != KSM_OK ||
+	    (err = zones_remember(e, c, fail)) != KSM_OK ||
+	    (err = surplus_sort_out(e, runs, plan.npools, fail)) != KSM_OK ||
+	    (err = store_commit(e->store, fail)) != KSM_OK)
+		goto out;
+
+	/* From here on nothing fails. */
+	runs_carry(e, runs, plan.npools);
+	dispatch_drop_queues(e, false);
+	adopt_repos(e, c, repos, nrepos);
+	repos = NULL;
+	free(e->runs);
+	e->runs = runs;
+	runs = NULL;
+	plan_clear(&e->plan);
+	e->plan = plan;
+	plan = (struct plan){ 0 };
+	conf_clear(&e->conf);
+	e->conf = *c;
+	conf_init(c);
+	for (size_t i = 0; i < e->nconf; i++)
+		e->repos[i]->conf = &e->conf.repositories[i];
+	e->tallies_old = true;
+	dispatch_configure(e);
+out:
+	if (err == KSM_ESTORE)
+		(void)store_batch_lost(e->store);
+	for (size_t i = 0; repos != NULL && i < nrepos; i++)
+		if (engine_repo_find(e, repos[i]->name) == NULL)
+			engine_repo_free(repos[i]);
+	free(repos);
+	free(runs);
+	plan_clear(&plan);
+	return err;
+}
+
+const struct conf *
+engine_conf(const struct engine *e)
+{
+	return &e->conf;
+}
+
