@@ -963,9 +963,13 @@ ticket_look(struct engine *e, struct ticket *t)
 		if (!ticket_covers(t, p->policy))
 			continue;
 		full = full && p->deficit == 0;
-		if ((e->runs[i].explicit || p->stock[KEY_INTENDED] > 0 ||
-			p->stock[KEY_UNKNOWN] > 0 || p->stock[KEY_MADE] > 0) &&
-		    !pool_hopeless(e, i))
+		if (pool_hopeless(e, i))
+			continue;
+		if (e->runs[i].explicit || p->stock[KEY_INTENDED] > 0 ||
+		    p->stock[KEY_UNKNOWN] > 0 || p->stock[KEY_MADE] > 0)
+			finished = false;
+		/* Once is also the hour of the look at what is there. */
+		if (t->run.cause == RUN_ONCE && !repo_of(e, p)->looked)
 			finished = false;
 	}
 	if (!finished || (e->recover && !e->stopping &&
