@@ -1,0 +1,875 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ksmpool/duration.h"
+#include "ksmpool/log.h"
+
+#include "config.h"
+
+/* The settings of <Default> and <Pool> are the same. */
+enum pool_part {
+	P_POOL,
+	P_STRATEGY,
+	P_HORIZON,
+	P_MINIMUM,
+	P_ROLLS,
+	P_GROWTH,
+	P_LOWWATER,
+	P_MAXPERRUN,
+	P_FIXED,
+	P__COUNT
+};
+
+enum ksmpool_id {
+	M_KSMPOOL,
+	M_POLICY,
+	M_POLICYFILE,
+	M_ZONELISTFILE,
+	M_OPENDNSSEC,
+	M_LIST,
+	M_REPOSITORY,
+	M_MODULE,
+	M_LABEL,
+	M_SERIAL,
+	M_URI,
+	M_PINFILE,
+	M_PINCREDENTIAL,
+	M_PIN,
+	M_CAPACITY,
+	M_BACKUP,
+	M_SKIP,
+	M_EXTRACT,
+	M_SESSIONS,
+	M_DEADLINE,
+	M_OVERDUE,
+	M_SYNCPATH,
+	M_SEARCHFIRST,
+	M_RATE,
+	M_RECYCLE,
+	M_RESERVED,
+	M_ENVIRONMENT,
+	M_POOLS,
+	M_DEFAULT,
+	M_POOL = M_DEFAULT + P__COUNT,
+	M_DAEMON = M_POOL + P__COUNT,
+	M_STATEDIR,
+	M_DATABASE,
+	M_SOCKET,
+	M_SOCKET_PATH,
+	M_SOCKET_GROUP,
+	M_USER,
+	M_LOGLEVEL,
+	M__COUNT
+};
+
+#define DAY   INT64_C(86400)
+#define YEARS (INT64_C(365) * DAY)
+
+static const char *const strategies[] = {
+	"formula", "minimum", "fixed", "manual", NULL
+};
+static const char *const overdues[] = { "wait", "kill", NULL };
+static const char *const levels[] = {
+	"error", "warning", "notice", "info", "debug", NULL
+};
+
+#define POOL_RULES(base)                                                      \
+	[(base) + P_STRATEGY] = { "Strategy", base, XML_WORD,                 \
+		.words = strategies },                                        \
+	[(base) + P_HORIZON] = { "Horizon", base, XML_DURATION, .lo = 0,      \
+		.hi = 100 * YEARS },                                          \
+	[(base) + P_MINIMUM] = { "MinimumHorizon", base, XML_DURATION,        \
+		.lo = 0, .hi = 100 * YEARS },                                 \
+	[(base) + P_ROLLS] = { "EmergencyRolls", base, XML_NUMBER, .lo = 0,   \
+		.hi = 1000 },                                                 \
+	[(base) + P_GROWTH] = { "Growth", base, XML_NUMBER, .lo = 0,          \
+		.hi = 10000 },                                                \
+	[(base) + P_LOWWATER] = { "LowWater", base, XML_NUMBER, .lo = 1,      \
+		.hi = 100 },                                                  \
+	[(base) + P_MAXPERRUN] = { "MaxPerRun", base, XML_NUMBER, .lo = 1,    \
+		.hi = 10000000 },                                             \
+	[(base) + P_FIXED] = { "Fixed", base, XML_NUMBER, .lo = 0,            \
+		.hi = 10000000 }
+
+/* conf/ksmpool.rng says the same; a test holds them together. */
+static const struct xml_rule rules[M__COUNT] = {
+	[M_KSMPOOL] = { "Ksmpool", -1, XML_PARENT, .lo = 0 },
+
+	[M_POLICY] = { "Policy", M_KSMPOOL, XML_PARENT, XML_REQUIRED,
+		.lo = 0 },
+	[M_POLICYFILE] = { "PolicyFile", M_POLICY, XML_TEXT, .lo = 0 },
+	[M_ZONELISTFILE] = { "ZoneListFile", M_POLICY, XML_TEXT, .lo = 0 },
+	[M_OPENDNSSEC] = { "OpenDNSSEC", M_POLICY, XML_TEXT, .lo = 0 },
+
+	[M_LIST] = { "RepositoryList", M_KSMPOOL, XML_PARENT, .lo = 0 },
+	[M_REPOSITORY] = { "Repository", M_LIST, XML_PARENT, XML_MANY,
+		{ { "name", true } }, .lo = 0 },
+	[M_MODULE] = { "Module", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_LABEL] = { "TokenLabel", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_SERIAL] = { "TokenSerial", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_URI] = { "TokenURI", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_PINFILE] = { "PINFile", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_PINCREDENTIAL] = { "PINCredential", M_REPOSITORY, XML_TEXT,
+		.lo = 0 },
+	[M_PIN] = { "PIN", M_REPOSITORY, XML_SECRET, .lo = 0 },
+	[M_CAPACITY] = { "Capacity", M_REPOSITORY, XML_NUMBER, .lo = 1,
+		.hi = 1000000000 },
+	[M_BACKUP] = { "RequireBackup", M_REPOSITORY, XML_PRESENCE, .lo = 0 },
+	[M_SKIP] = { "SkipPublicKey", M_REPOSITORY, XML_PRESENCE, .lo = 0 },
+	[M_EXTRACT] = { "AllowExtraction", M_REPOSITORY, XML_PRESENCE,
+		.lo = 0 },
+	[M_SESSIONS] = { "Sessions", M_REPOSITORY, XML_NUMBER, .lo = 1,
+		.hi = 64 },
+	[M_DEADLINE] = { "Deadline", M_REPOSITORY, XML_DURATION, .lo = 1,
+		.hi = 7 * DAY },
+	[M_OVERDUE] = { "OnOverdue", M_REPOSITORY, XML_WORD, 0,
+		{ { "after", false } }, .words = overdues },
+	[M_SYNCPATH] = { "SyncPath", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_SEARCHFIRST] = { "SearchFirst", M_REPOSITORY, XML_PRESENCE,
+		.lo = 0 },
+	[M_RATE] = { "KeysPerMinute", M_REPOSITORY, XML_NUMBER, .lo = 0,
+		.hi = 1000000 },
+	[M_RECYCLE] = { "RecycleAfter", M_REPOSITORY, XML_NUMBER, .lo = 0,
+		.hi = 1000000000 },
+	[M_RESERVED] = { "InitReserved", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_ENVIRONMENT] = { "Environment", M_REPOSITORY, XML_LOOSE, XML_MANY,
+		{ { "name", true } }, .lo = 0 },
+
+	[M_POOLS] = { "Pools", M_KSMPOOL, XML_PARENT, .lo = 0 },
+	[M_DEFAULT] = { "Default", M_POOLS, XML_PARENT, .lo = 0 },
+	POOL_RULES(M_DEFAULT),
+	[M_POOL] = { "Pool", M_POOLS, XML_PARENT, XML_MANY,
+		{ { "policy", false }, { "role", false } }, .lo = 0 },
+	POOL_RULES(M_POOL),
+
+	[M_DAEMON] = { "Daemon", M_KSMPOOL, XML_PARENT, .lo = 0 },
+	[M_STATEDIR] = { "StateDirectory", M_DAEMON, XML_TEXT, .lo = 0 },
+	[M_DATABASE] = { "Database", M_DAEMON, XML_TEXT, .lo = 0 },
+	[M_SOCKET] = { "Socket", M_DAEMON, XML_PARENT, .lo = 0 },
+	[M_SOCKET_PATH] = { "Path", M_SOCKET, XML_TEXT, .lo = 0 },
+	[M_SOCKET_GROUP] = { "Group", M_SOCKET, XML_TEXT, .lo = 0 },
+	[M_USER] = { "User", M_DAEMON, XML_TEXT, .lo = 0 },
+	[M_LOGLEVEL] = { "LogLevel", M_DAEMON, XML_WORD, .words = levels },
+};
+
+struct reading {
+	struct xml_file *file;
+	struct ksmpool *out;
+	struct draft *draft; /* NULL outside, and where it cannot be used */
+	int pin_sources;
+	char variable[256]; /* of the <Environment> being read; "" : bad */
+	size_t env_bytes;
+	bool has_after;
+	int64_t after;
+
+	struct pool_rule pool;
+	bool pool_ok;
+
+	enum ksm_err err;
+	struct ksm_fail fail;
+};
+
+static void
+no_memory(struct reading *m)
+{
+	m->err = ksm_failf(&m->fail, KSM_ENOMEM, "out of memory");
+}
+
+static void
+text_set(struct reading *m, char **out, char *text)
+{
+	if (text == NULL) {
+		no_memory(m);
+		return;
+	}
+	free(*out);
+	*out = text;
+}
+
+static void
+path_set(struct reading *m, char **out, const struct xml_node *n)
+{
+	char *path;
+
+	if (!n->ok)
+		return;
+	path = path_resolve(m->file->path, n->text);
+	if (path != NULL && strlen(path) > PATH_BYTES_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line, "the path is too long",
+		    n->text, "at most %d bytes", PATH_BYTES_MAX);
+		free(path);
+		return;
+	}
+	text_set(m, out, path);
+}
+
+/* Text of at most `max` bytes; false: a finding says why not. */
+static bool
+fits(struct reading *m, const struct xml_node *n, const char *what,
+    size_t max)
+{
+	if (!n->ok)
+		return false;
+	if (n->len <= max)
+		return true;
+	xml_find(m->file, CONF_ERROR, n->line, what, n->text,
+	    "at most %zu bytes", max);
+	return false;
+}
+
+/* ---- repositories ----------------------------------------------------- */
+
+static void
+repository_open(struct reading *m, const struct xml_node *n)
+{
+	m->draft = NULL;
+	m->pin_sources = 0;
+	m->env_bytes = 0;
+	if (n->attrs[0] == NULL)
+		return;
+	if (strlen(n->attrs[0]) > NAME_MAX_BYTES) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "the name of a repository is too long", n->attrs[0],
+		    "at most %d bytes", NAME_MAX_BYTES);
+		return;
+	}
+	if (m->out->repositories.n >= REPOSITORIES_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "too many repositories", n->attrs[0], "at most %d",
+		    REPOSITORIES_MAX);
+		return;
+	}
+	m->draft = draft_add(&m->out->repositories, n->attrs[0],
+	    m->file->path, n->line);
+	if (m->draft == NULL)
+		no_memory(m);
+}
+
+/* RFC 7512, as far as a token is named by it. */
+static void
+uri_take(struct reading *m, const struct xml_node *n)
+{
+	const char *bad = NULL;
+
+	if (!n->ok)
+		return;
+	if (strstr(n->text, "pin-value") != NULL ||
+	    strstr(n->text, "pin-source") != NULL) {
+		/* the value may hold the PIN: it is not shown */
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "a token URI with a PIN in it", NULL,
+		    "PINFile, PINCredential or PIN beside it");
+		return;
+	}
+	if (strncmp(n->text, "pkcs11:", 7) != 0)
+		bad = "not a PKCS#11 URI";
+	else if (strpbrk(n->text, "?#") != NULL)
+		bad = "a token URI with more than the token in it";
+	else if (strpbrk(n->text, " \t\r\n\"<>") != NULL)
+		bad = "a token URI with unquoted characters in it";
+	else if (n->len > 511)
+		bad = "the token URI is too long";
+	else if (strstr(n->text, ":token=") == NULL &&
+	    strstr(n->text, ";token=") == NULL &&
+	    strstr(n->text, ":serial=") == NULL &&
+	    strstr(n->text, ";serial=") == NULL)
+		bad = "a token URI that names no token";
+	if (bad != NULL) {
+		xml_find(m->file, CONF_ERROR, n->line, bad, n->text,
+		    "pkcs11:token=LABEL;serial=SERIAL, either or both");
+		return;
+	}
+	text_set(m, &m->draft->r.token_uri, strdup(n->text));
+	m->draft->set |= SET_URI;
+}
+
+static void
+environment_open(struct reading *m, const struct xml_node *n)
+{
+	const char *name = n->attrs[0];
+	size_t good;
+
+	m->variable[0] = '\0';
+	if (name == NULL)
+		return;
+	good = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw"
+	    "xyz_0123456789");
+	if (name[good] != '\0' || strchr("0123456789", name[0]) != NULL ||
+	    good >= sizeof(m->variable)) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "not the name of an environment variable", name,
+		    "letters, digits and _");
+		return;
+	}
+	(void)snprintf(m->variable, sizeof(m->variable), "%s", name);
+}
+
+static void
+environment_take(struct reading *m, const struct xml_node *n)
+{
+	struct conf_repository *r = &m->draft->r;
+	struct conf_env *grown;
+
+	if (m->variable[0] == '\0' || !n->ok)
+		return;
+	m->env_bytes += strlen(m->variable) + n->len;
+	if (r->nenv >= ENV_MAX || m->env_bytes > ENV_BYTES_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "too much environment", m->variable,
+		    "at most %d variables and %d bytes", ENV_MAX,
+		    ENV_BYTES_MAX);
+		return;
+	}
+	grown = reallocarray(r->env, r->nenv + 1, sizeof(*grown));
+	if (grown == NULL) {
+		no_memory(m);
+		return;
+	}
+	r->env = grown;
+	grown[r->nenv].name = strdup(m->variable);
+	grown[r->nenv].value = strdup(n->text);
+	r->nenv++;
+	if (grown[r->nenv - 1].name == NULL ||
+	    grown[r->nenv - 1].value == NULL)
+		no_memory(m);
+	m->draft->set |= SET_ENV;
+}
+
+static void
+overdue_open(struct reading *m, const struct xml_node *n)
+{
+	struct ksm_fail fail = { .err = KSM_OK };
+
+	m->has_after = n->attrs[0] != NULL;
+	m->after = -1;
+	if (!m->has_after)
+		return;
+	if (duration_parse(n->attrs[0], DURATION_POSITIVE, &m->after, NULL,
+	    &fail) != KSM_OK || m->after > 7 * DAY) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "after is not a duration it can be", n->attrs[0],
+		    "a duration up to P7D, such as PT60S");
+		m->after = -1;
+	}
+}
+
+static void
+overdue_take(struct reading *m, const struct xml_node *n)
+{
+	struct conf_repository *r = &m->draft->r;
+
+	if (!n->ok)
+		return;
+	r->on_overdue = n->number == 1 ? OVERDUE_KILL : OVERDUE_WAIT;
+	m->draft->set |= SET_OVERDUE;
+	if (r->on_overdue == OVERDUE_WAIT) {
+		if (m->has_after)
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "after without kill", "wait",
+			    "<OnOverdue>wait</OnOverdue>, or kill");
+		return;
+	}
+	if (!m->has_after) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "kill without a time", "kill",
+		    "<OnOverdue after=\"PT60S\">kill</OnOverdue>");
+		return;
+	}
+	if (m->after >= 0)
+		r->kill_after = m->after;
+}
+
+static void
+pin_source(struct reading *m, const struct xml_node *n)
+{
+	struct draft *d = m->draft;
+
+	if (++m->pin_sources == 2)
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "a second source of the PIN", d->r.name,
+		    "one of PINFile, PINCredential and PIN");
+	if (!n->ok)
+		return;
+	if (n->id == M_PIN) {
+		m->err = pin_seal(d, m->file, n, &m->fail);
+		if (m->out->pin_line == 0)
+			m->out->pin_line = n->line;
+		return;
+	}
+	if (n->id == M_PINFILE) {
+		path_set(m, &d->r.pin_path, n);
+		d->r.pin = PIN_FILE;
+	} else {
+		if (!fits(m, n, "the name of the credential is too long", 255))
+			return;
+		if (strchr(n->text, '/') != NULL || n->text[0] == '.') {
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "not the name of a credential", n->text,
+			    "a name without / as in LoadCredential=");
+			return;
+		}
+		text_set(m, &d->r.pin_path, strdup(n->text));
+		d->r.pin = PIN_CREDENTIAL;
+	}
+	d->set |= SET_PIN;
+}
+
+static void
+number_set(struct draft *d, const struct xml_node *n, int64_t *out,
+    unsigned bit)
+{
+	if (!n->ok)
+		return;
+	*out = n->number;
+	d->set |= bit;
+}
+
+static void
+repository_value(struct reading *m, const struct xml_node *n)
+{
+	struct draft *d = m->draft;
+	int64_t sessions = d->r.sessions;
+
+	switch (n->id) {
+	case M_MODULE:
+		path_set(m, &d->r.module, n);
+		d->set |= SET_MODULE;
+		break;
+	case M_LABEL:
+		if (n->ok)
+			text_set(m, &d->r.token_label, strdup(n->text));
+		d->set |= SET_LABEL;
+		break;
+	case M_SERIAL:
+		/* CK_TOKEN_INFO.serialNumber is 16 bytes (PKCS#11 3.3) */
+		if (fits(m, n, "token serial is too long", 16))
+			text_set(m, &d->r.token_serial, strdup(n->text));
+		d->set |= SET_SERIAL;
+		break;
+	case M_URI:
+		uri_take(m, n);
+		break;
+	case M_PINFILE:
+	case M_PINCREDENTIAL:
+	case M_PIN:
+		pin_source(m, n);
+		break;
+	case M_CAPACITY:
+		number_set(d, n, &d->r.capacity, SET_CAPACITY);
+		break;
+	case M_BACKUP:
+		d->r.require_backup = true;
+		break;
+	case M_SKIP:
+		d->r.skip_public_key = true;
+		break;
+	case M_EXTRACT:
+		d->r.allow_extraction = true;
+		break;
+	case M_SESSIONS:
+		number_set(d, n, &sessions, SET_SESSIONS);
+		d->r.sessions = (int)sessions;
+		break;
+	case M_DEADLINE:
+		number_set(d, n, &d->r.deadline, SET_DEADLINE);
+		break;
+	case M_OVERDUE:
+		overdue_take(m, n);
+		break;
+	case M_SYNCPATH:
+		path_set(m, &d->r.sync_path, n);
+		d->set |= SET_SYNC;
+		break;
+	case M_SEARCHFIRST:
+		d->r.search_first = true;
+		break;
+	case M_RATE:
+		number_set(d, n, &d->r.keys_per_minute, SET_RATE);
+		break;
+	case M_RECYCLE:
+		number_set(d, n, &d->r.recycle_after, SET_RECYCLE);
+		break;
+	case M_RESERVED:
+		if (fits(m, n, "InitReserved is too long", 1023))
+			text_set(m, &d->r.init_reserved, strdup(n->text));
+		d->set |= SET_RESERVED;
+		break;
+	case M_ENVIRONMENT:
+		environment_take(m, n);
+		break;
+	case M_REPOSITORY:
+		if ((d->set & SET_URI) != 0 &&
+		    (d->set & (SET_LABEL | SET_SERIAL)) != 0)
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "a token named twice", d->r.name,
+			    "TokenURI, or TokenLabel and TokenSerial");
+		m->draft = NULL;
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- pools ------------------------------------------------------------ */
+
+static void
+pool_open(struct reading *m, const struct xml_node *n)
+{
+	const char *policy = n->attrs[0], *role = n->attrs[1];
+
+	free(m->pool.policy);
+	memset(&m->pool, 0, sizeof(m->pool));
+	m->pool.line = n->line;
+	m->pool.is_default = n->id == M_DEFAULT;
+	m->pool_ok = true;
+	if (m->pool.is_default)
+		return;
+	if (policy == NULL && role == NULL) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "a pool that names neither a policy nor a role", NULL,
+		    "policy or role; settings of all pools are <Default>");
+		m->pool_ok = false;
+		return;
+	}
+	if (role != NULL) {
+		for (int i = 0; i < ROLE__COUNT; i++) {
+			if (strcmp(role, key_role_text((enum key_role)i)) != 0)
+				continue;
+			m->pool.has_role = true;
+			m->pool.role = (enum key_role)i;
+		}
+		if (!m->pool.has_role) {
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "unknown role", role, "KSK, ZSK or CSK");
+			m->pool_ok = false;
+		}
+	}
+	if (policy != NULL)
+		text_set(m, &m->pool.policy, strdup(policy));
+}
+
+static void
+pool_close(struct reading *m, const struct xml_node *n)
+{
+	struct ksmpool *out = m->out;
+	struct pool_rule *grown;
+
+	if ((m->pool.set & POOL_STRATEGY) != 0 &&
+	    m->pool.values.strategy == STRATEGY_FIXED &&
+	    (m->pool.set & POOL_FIXED) == 0)
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "strategy fixed without a number", NULL,
+		    "<Fixed> beside it");
+	for (size_t i = 0; i < out->npools && m->pool_ok; i++) {
+		const struct pool_rule *o = &out->pools[i];
+
+		if (o->is_default != m->pool.is_default ||
+		    o->has_role != m->pool.has_role ||
+		    (o->has_role && o->role != m->pool.role) ||
+		    (o->policy == NULL) != (m->pool.policy == NULL) ||
+		    (o->policy != NULL &&
+		    strcmp(o->policy, m->pool.policy) != 0))
+			continue;
+		if (!o->is_default) /* the grammar has one <Default> */
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "the same pool twice", m->pool.policy,
+			    "each policy and role once; first at line %lld",
+			    (long long)o->line);
+		m->pool_ok = false;
+	}
+	if (!m->pool_ok)
+		return;
+	if (out->npools >= POOLS_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line, "too many pools", NULL,
+		    "at most %d", POOLS_MAX);
+		return;
+	}
+	grown = reallocarray(out->pools, out->npools + 1, sizeof(*grown));
+	if (grown == NULL) {
+		no_memory(m);
+		return;
+	}
+	out->pools = grown;
+	grown[out->npools++] = m->pool;
+	m->pool.policy = NULL;
+}
+
+static void
+pool_value(struct reading *m, int part, const struct xml_node *n)
+{
+	struct conf_pool *v = &m->pool.values;
+
+	if (part == P_POOL) {
+		pool_close(m, n);
+		return;
+	}
+	if (!n->ok)
+		return;
+	switch (part) {
+	case P_STRATEGY:
+		(void)strategy_find(n->text, &v->strategy);
+		m->pool.set |= POOL_STRATEGY;
+		break;
+	case P_HORIZON:
+		v->horizon = n->number;
+		m->pool.set |= POOL_HORIZON;
+		break;
+	case P_MINIMUM:
+		v->minimum_horizon = n->number;
+		m->pool.set |= POOL_MINIMUM;
+		break;
+	case P_ROLLS:
+		v->emergency_rolls = n->number;
+		m->pool.set |= POOL_ROLLS;
+		break;
+	case P_GROWTH:
+		v->growth = n->number;
+		m->pool.set |= POOL_GROWTH;
+		break;
+	case P_LOWWATER:
+		v->low_water = n->number;
+		m->pool.set |= POOL_LOW_WATER;
+		break;
+	case P_MAXPERRUN:
+		v->max_per_run = n->number;
+		m->pool.set |= POOL_MAX_PER_RUN;
+		break;
+	case P_FIXED:
+		v->fixed = n->number;
+		m->pool.set |= POOL_FIXED;
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+pool_apply(const struct pool_rule *rule, struct conf_pool *out)
+{
+	const struct conf_pool *v = &rule->values;
+
+	if ((rule->set & POOL_STRATEGY) != 0)
+		out->strategy = v->strategy;
+	if ((rule->set & POOL_HORIZON) != 0)
+		out->horizon = v->horizon;
+	if ((rule->set & POOL_MINIMUM) != 0)
+		out->minimum_horizon = v->minimum_horizon;
+	if ((rule->set & POOL_ROLLS) != 0)
+		out->emergency_rolls = v->emergency_rolls;
+	if ((rule->set & POOL_GROWTH) != 0)
+		out->growth = v->growth;
+	if ((rule->set & POOL_LOW_WATER) != 0)
+		out->low_water = v->low_water;
+	if ((rule->set & POOL_MAX_PER_RUN) != 0)
+		out->max_per_run = v->max_per_run;
+	if ((rule->set & POOL_FIXED) != 0)
+		out->fixed = v->fixed;
+}
+
+/* 0 <Default>, 1 role, 2 policy, 3 both: later ones win. */
+static int
+pool_rank(const struct pool_rule *rule)
+{
+	return (rule->policy != NULL ? 2 : 0) + (rule->has_role ? 1 : 0);
+}
+
+static void
+key_resolve(const struct ksmpool *k, bool manual, const char *policy,
+    struct conf_key *key)
+{
+	conf_pool_default(&key->pool);
+	if (manual)
+		key->pool.strategy = STRATEGY_MANUAL;
+	for (int rank = 0; rank < 4; rank++) {
+		for (size_t i = 0; i < k->npools; i++) {
+			const struct pool_rule *rule = &k->pools[i];
+
+			if (pool_rank(rule) != rank ||
+			    (rule->has_role && rule->role != key->role) ||
+			    (rule->policy != NULL &&
+			    strcmp(rule->policy, policy) != 0))
+				continue;
+			pool_apply(rule, &key->pool);
+		}
+	}
+}
+
+void
+pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
+    struct xml_file *file)
+{
+	struct conf *c = file->conf;
+
+	for (size_t i = 0; i < k->npools && check_policies; i++) {
+		const struct pool_rule *rule = &k->pools[i];
+
+		if (rule->policy != NULL &&
+		    conf_policy_find(c, rule->policy) == NULL)
+			xml_find(file, CONF_ERROR, rule->line,
+			    "a pool of an unknown policy", rule->policy,
+			    "a policy of %s", c->kasp_file);
+	}
+	for (size_t i = 0; i < c->npolicies; i++) {
+		struct conf_policy *p = &c->policies[i];
+
+		for (size_t j = 0; j < p->nkeys; j++)
+			key_resolve(k, manual, p->name, &p->keys[j]);
+	}
+}
+
+/* ---- the file --------------------------------------------------------- */
+
+static void
+on_open(void *ctx, const struct xml_node *n)
+{
+	struct reading *m = ctx;
+
+	switch (n->id) {
+	case M_REPOSITORY:
+		repository_open(m, n);
+		break;
+	case M_ENVIRONMENT:
+		environment_open(m, n);
+		break;
+	case M_OVERDUE:
+		overdue_open(m, n);
+		break;
+	case M_DEFAULT:
+	case M_POOL:
+		pool_open(m, n);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+daemon_value(struct reading *m, const struct xml_node *n)
+{
+	struct conf *c = m->file->conf;
+
+	switch (n->id) {
+	case M_POLICYFILE:
+		path_set(m, &m->out->kasp, n);
+		break;
+	case M_ZONELISTFILE:
+		path_set(m, &m->out->zonelist, n);
+		break;
+	case M_OPENDNSSEC:
+		path_set(m, &m->out->opendnssec, n);
+		break;
+	case M_STATEDIR:
+		path_set(m, &c->state_dir, n);
+		break;
+	case M_DATABASE:
+		path_set(m, &c->database, n);
+		break;
+	case M_SOCKET_PATH:
+		/* sockaddr_un.sun_path is 108 bytes with its NUL */
+		path_set(m, &c->socket_path, n);
+		if (c->socket_path != NULL && strlen(c->socket_path) > 107)
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "the path of the socket is too long",
+			    c->socket_path, "at most 107 bytes");
+		break;
+	case M_SOCKET_GROUP:
+		if (fits(m, n, "the name of the group is too long", 64))
+			text_set(m, &c->socket_group, strdup(n->text));
+		break;
+	case M_USER:
+		if (fits(m, n, "the name of the user is too long", 64))
+			text_set(m, &c->user, strdup(n->text));
+		break;
+	case M_LOGLEVEL:
+		if (n->ok)
+			c->log_level = LOGL_ERROR + (int)n->number;
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+on_close(void *ctx, const struct xml_node *n)
+{
+	struct reading *m = ctx;
+
+	if (m->err != KSM_OK)
+		return;
+	if (n->id >= M_REPOSITORY && n->id <= M_ENVIRONMENT) {
+		if (m->draft != NULL)
+			repository_value(m, n);
+	} else if (n->id >= M_DEFAULT && n->id < M_DAEMON) {
+		pool_value(m, (n->id - M_DEFAULT) % P__COUNT, n);
+	} else if (n->id == M_POLICY) {
+		if (m->out->opendnssec == NULL && (m->out->kasp == NULL ||
+		    m->out->zonelist == NULL))
+			xml_find(m->file, CONF_ERROR, n->line,
+			    "a policy or zone list is not named", NULL,
+			    "PolicyFile and ZoneListFile, or OpenDNSSEC");
+	} else {
+		daemon_value(m, n);
+	}
+}
+
+static const struct xml_grammar grammar = {
+	.what = "a configuration of ksmpool (ksmpool.xml)",
+	.rules = rules,
+	.nrules = M__COUNT,
+	.secrets = true,
+	.open = on_open,
+	.close = on_close,
+};
+
+static enum ksm_err
+reading_end(struct reading *m, enum ksm_err err,
+    const struct xml_result *result, struct ksm_fail *fail)
+{
+	free(m->pool.policy);
+	if (err == KSM_OK && m->err != KSM_OK)
+		err = ksm_failf(fail, m->err, "%s: %s", m->file->path,
+		    m->fail.text);
+	if (err == KSM_OK && m->out->pin_line != 0 &&
+	    (result->mode & 0004) != 0)
+		xml_find(m->file, CONF_WARNING, m->out->pin_line,
+		    "everybody can read this file, and there is a PIN in it",
+		    NULL, "mode 0640 or less; it is %04o",
+		    (unsigned)(result->mode & 07777));
+	return err;
+}
+
+enum ksm_err
+ksmpool_read(struct xml_file *file, struct ksmpool *out,
+    struct xml_result *result, struct ksm_fail *fail)
+{
+	struct reading m = { .file = file, .out = out };
+
+	memset(out, 0, sizeof(*out));
+	return reading_end(&m, xml_read(&grammar, file, &m, result, fail),
+	    result, fail);
+}
+
+enum ksm_err
+ksmpool_read_bytes(struct xml_file *file, const void *bytes, size_t len,
+    struct ksmpool *out, struct xml_result *result, struct ksm_fail *fail)
+{
+	struct reading m = { .file = file, .out = out };
+
+	memset(out, 0, sizeof(*out));
+	return reading_end(&m, xml_read_bytes(&grammar, file, bytes, len, &m,
+	    result, fail), result, fail);
+}
+
+void
+ksmpool_clear(struct ksmpool *k)
+{
+	drafts_clear(&k->repositories);
+	free(k->kasp);
+	free(k->zonelist);
+	free(k->opendnssec);
+	for (size_t i = 0; i < k->npools; i++)
+		free(k->pools[i].policy);
+	free(k->pools);
+	memset(k, 0, sizeof(*k));
+}
