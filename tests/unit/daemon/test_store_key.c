@@ -531,7 +531,7 @@ the_database_itself_holds_the_invariants(void **ctx)
 		  "WHERE state = 'ready'",
 		    "remembers" },
 		{ "UPDATE key SET state = 'fine' WHERE state = 'ready'",
-		    "CHECK" },
+		    "no such arrow" },
 		{ "UPDATE key SET was = 'ready' WHERE state = 'ready'",
 		    "cannot change" },
 		{ "DELETE FROM key WHERE state = 'ready'", "cannot be deleted" },
