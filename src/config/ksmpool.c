@@ -818,6 +818,7 @@ static const struct xml_grammar grammar = {
 	.rules = rules,
 	.nrules = M__COUNT,
 	.secrets = true,
+	.strict = true,
 	.open = on_open,
 	.close = on_close,
 };

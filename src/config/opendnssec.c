@@ -103,8 +103,8 @@ static const struct xml_rule rules[O__COUNT] = {
 struct reading {
 	struct xml_file *file;
 	struct opendnssec *out;
-	struct draft *draft; /* NULL outside, and where the name is missing */
-	bool named;	     /* name="" was there */
+	struct draft *draft; /* NULL outside, and where it cannot be used */
+	bool named;	     /* by its attribute, or by an old <Name> */
 	enum ksm_err err;
 	struct ksm_fail fail;
 };
@@ -123,24 +123,24 @@ text_set(struct reading *o, char **out, char *text)
 static void
 repository_open(struct reading *o, const struct xml_node *n)
 {
+	const char *name = n->attrs[0] != NULL ? n->attrs[0] : "";
+
 	o->draft = NULL;
-	o->named = n->attrs[0] != NULL && n->attrs[0][0] != '\0';
-	if (!o->named)
-		return;
-	if (strlen(n->attrs[0]) > NAME_MAX_BYTES) {
+	o->named = name[0] != '\0';
+	if (strlen(name) > NAME_MAX_BYTES) {
 		xml_find(o->file, CONF_ERROR, n->line,
-		    "the name of a repository is too long", n->attrs[0],
+		    "the name of a repository is too long", name,
 		    "at most %d bytes", NAME_MAX_BYTES);
 		return;
 	}
 	if (o->out->repositories.n >= REPOSITORIES_MAX) {
 		xml_find(o->file, CONF_ERROR, n->line,
-		    "too many repositories", n->attrs[0], "at most %d",
+		    "too many repositories", name, "at most %d",
 		    REPOSITORIES_MAX);
 		return;
 	}
-	o->draft = draft_add(&o->out->repositories, n->attrs[0],
-	    o->file->path, n->line);
+	o->draft = draft_add(&o->out->repositories, name, o->file->path,
+	    n->line);
 	if (o->draft == NULL)
 		o->err = ksm_failf(&o->fail, KSM_ENOMEM, "out of memory");
 }
@@ -198,6 +198,35 @@ repository_value(struct reading *o, const struct xml_node *n)
 	}
 }
 
+/* Drafts of 2009 had the name as an element; it is shown, and refused. */
+static void
+name_take(struct reading *o, const struct xml_node *n)
+{
+	xml_find(o->file, CONF_ERROR, n->line,
+	    "the name of a repository is an attribute", n->text,
+	    "<Repository name=\"...\">");
+	if (o->named || o->draft == NULL || !n->ok ||
+	    n->len > NAME_MAX_BYTES)
+		return;
+	text_set(o, &o->draft->r.name, strdup(n->text));
+	o->named = true;
+}
+
+static void
+repository_close(struct reading *o, const struct xml_node *n)
+{
+	if (!o->named) {
+		xml_find(o->file, CONF_ERROR, n->line,
+		    "<Repository> has no name", NULL,
+		    "<Repository name=\"...\">");
+		if (o->draft != NULL) {
+			conf_repository_clear(&o->draft->r);
+			o->out->repositories.n--;
+		}
+	}
+	o->draft = NULL;
+}
+
 static void
 on_close(void *ctx, const struct xml_node *n)
 {
@@ -207,16 +236,10 @@ on_close(void *ctx, const struct xml_node *n)
 		return;
 	switch (n->id) {
 	case O_NAME:
-		xml_find(o->file, CONF_ERROR, n->line,
-		    "the name of a repository is an attribute", n->text,
-		    "<Repository name=\"%s\">", n->text);
+		name_take(o, n);
 		break;
 	case O_REPOSITORY:
-		if (!o->named)
-			xml_find(o->file, CONF_ERROR, n->line,
-			    "<Repository> has no name", NULL,
-			    "<Repository name=\"...\">");
-		o->draft = NULL;
+		repository_close(o, n);
 		break;
 	case O_POLICYFILE:
 		if (n->ok)

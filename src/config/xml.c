@@ -399,10 +399,12 @@ value_check(struct reader *r, const struct xml_rule *rule,
 	case XML_PRESENCE:
 		if (n->len == 0)
 			return;
-		(void)snprintf(what, sizeof(what),
+		(void)snprintf(what, sizeof(what), r->g->strict ?
+		    "%s has something written in it" :
 		    "%s counts as present, whatever is written in it",
 		    rule->name);
-		xml_find(r->file, CONF_WARNING, n->line, what,
+		xml_find(r->file, r->g->strict ? CONF_ERROR : CONF_WARNING,
+		    n->line, what,
 		    r->g->secrets ? NULL : n->text,
 		    "<%s/>, or no such element", rule->name);
 		return;

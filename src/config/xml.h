@@ -81,6 +81,7 @@ struct xml_grammar {
 	const struct xml_rule *rules; /* rule 0 is the root */
 	size_t nrules;
 	bool secrets; /* values of unknown places are not shown */
+	bool strict;  /* text in a PRESENCE element is an error */
 	void (*open)(void *ctx, const struct xml_node *n);
 	void (*close)(void *ctx, const struct xml_node *n);
 };
