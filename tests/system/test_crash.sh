@@ -1,0 +1,81 @@
+#!/bin/sh
+# The crash matrix: kill -9 of the daemon, of a worker, of both, at any moment.
+# Afterwards every object with an id of ours has a living row, every living row
+# a whole pair, and the total is exact.
+#
+#   sh test_crash.sh [KILLS]     (or KSM_KILLS; 40)
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+kills=${1:-${KSM_KILLS:-40}}
+
+token_make
+# P-256 is fast and hits the windows between two keys; RSA-1024 those inside.
+kasp_write "$(kasp_policy default \
+    "$(kasp_key KSK 13 256 P1Y)$(kasp_key ZSK 8 1024 P90D)")"
+zones default 1
+
+# fixed KSK ZSK: so many keys each, from the next start or reload on.
+fixed()
+{
+	ksk=$1
+	zsk=$2
+	pools_xml="<Pool role=\"KSK\"><Strategy>fixed</Strategy><Fixed>$1</Fixed></Pool><Pool role=\"ZSK\"><Strategy>fixed</Strategy><Fixed>$2</Fixed></Pool>"
+	conf_write '<MaxPerRun>100000</MaxPerRun>' '<Sessions>2</Sessions>'
+}
+
+ksk=0 zsk=0 done=0 daemons=0 alone=0 both=0 midkey=0
+while [ "$done" -lt "$kills" ]; do
+	fixed $((ksk + 25)) $((zsk + 4))
+	daemon_launch
+	# Into settling, into the start of workers, into the keys, into the
+	# group's verification: all within the first second or two.
+	case $((done % 4)) in
+	0) sleep "0.$(printf %03d "$(random_below 400)")" ;;
+	*)
+		until_true 20 answers || fail "the daemon does not come up"
+		ctl topup >/dev/null 2>&1
+		sleep "0.$(printf %03d "$(random_below 700)")"
+		;;
+	esac
+	victims=$(workers)
+	case $((done % 3)) in
+	0)
+		daemon_kill9
+		daemons=$((daemons + 1))
+		;;
+	1)
+		# A worker: the daemon has to get over it by itself.
+		for p in $victims; do
+			kill -KILL "$p" 2>/dev/null && break
+		done
+		alone=$((alone + 1))
+		sleep "0.$(printf %03d "$(random_below 300)")"
+		daemon_kill9
+		;;
+	2)
+		# shellcheck disable=SC2086
+		kill -KILL "$daemon" $victims 2>/dev/null
+		daemon_kill9
+		both=$((both + 1))
+		;;
+	esac
+	[ "$(sqlite3 "$db" "SELECT count(*) FROM key WHERE state = 'intended'" \
+	    2>/dev/null || echo 0)" -eq 0 ] || midkey=$((midkey + 1))
+	done=$((done + 1))
+done
+echo "$done kills: $daemons daemon, $alone worker, $both both;" \
+    "$midkey left an intention behind"
+[ "$midkey" -gt $((kills / 10)) ] ||
+    fail "the kills missed the keys: this test did not test"
+
+fixed $((ksk + 5)) $((zsk + 2))
+daemon_start
+check "topup after all that fills every pool" ctl --timeout PT3M topup --wait
+equal "keys ready" "$(count ready)" $((ksk + zsk))
+equal "keys quarantined or missing" "$(count quarantined missing)" 0
+exits 0 "status is all well" ctl status
+daemon_stop
+check "token and database agree" compare
+sed 's/^= //' "$dir/compared"
+equal "database is whole" "$(sql 'PRAGMA integrity_check')" ok
