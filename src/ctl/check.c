@@ -1,8 +1,10 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -37,6 +39,44 @@ reader_at(const char *dir, char out[PATH_MAX])
 	return n > 0 && n < PATH_MAX && access(out, X_OK) == 0;
 }
 
+/* Our --quiet among its options; it has none of that name. */
+static bool
+quiet_word(const char *word)
+{
+	return strcmp(word, "--quiet") == 0 || strcmp(word, "-q") == 0;
+}
+
+/* With its output thrown away; one line when it found something. */
+static int
+check_quietly(const char *path, char *const *argv)
+{
+	int status, null;
+	pid_t pid;
+
+	pid = fork();
+	if (pid == -1) {
+		(void)fprintf(stderr, "ksmctl: check: %s\n", strerror(errno));
+		return CTL_FAILED;
+	}
+	if (pid == 0) {
+		null = open("/dev/null", O_WRONLY);
+		if (null == -1 || dup2(null, STDOUT_FILENO) == -1 ||
+		    dup2(null, STDERR_FILENO) == -1)
+			_exit(CTL_FAILED);
+		(void)execv(path, argv);
+		_exit(CTL_FAILED);
+	}
+	while (waitpid(pid, &status, 0) == -1)
+		if (errno != EINTR)
+			return CTL_FAILED;
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : CTL_FAILED;
+	if (status != CTL_OK)
+		(void)fprintf(stderr, "ksmctl: check: %s; 'ksmctl check' says "
+		    "more\n", status == CTL_ATTENTION ? "there are warnings"
+		    : "the configuration has errors");
+	return status;
+}
+
 /*
  * The caller's own rights are the point: a file the caller cannot read is a
  * finding. So nothing is asked of the daemon, and nothing is gained by exec.
@@ -47,6 +87,8 @@ check_exec(const struct ctl_call *call)
 	char own[PATH_MAX], path[PATH_MAX];
 	const char **argv = NULL;
 	size_t n = 0, count = 0;
+	bool quiet = call->quiet;
+	int status = CTL_FAILED;
 
 	while (call->rest != NULL && call->rest[count] != NULL)
 		count++;
@@ -57,7 +99,7 @@ check_exec(const struct ctl_call *call)
 		    "and not in %s\n", READER, KSM_BINDIR);
 		return CTL_FAILED;
 	}
-	argv = calloc(count + 5, sizeof(*argv));
+	argv = calloc(count + 4, sizeof(*argv));
 	if (argv == NULL) {
 		(void)fprintf(stderr, "ksmctl: check: out of memory\n");
 		return CTL_FAILED;
@@ -66,13 +108,22 @@ check_exec(const struct ctl_call *call)
 	argv[n++] = "check";
 	if (call->json)
 		argv[n++] = "--json";
-	if (call->quiet)
-		argv[n++] = "--quiet";
-	for (size_t i = 0; i < count; i++)
-		argv[n++] = call->rest[i];
-	(void)execv(path, (char *const *)(uintptr_t)argv);
-	(void)fprintf(stderr, "ksmctl: check: cannot start %s: %s\n", path,
-	    strerror(errno));
+	for (size_t i = 0; i < count; i++) {
+		if (quiet_word(call->rest[i]))
+			quiet = true;
+		else
+			argv[n++] = call->rest[i];
+	}
+	/* --json asks for a document; that wins. */
+	for (size_t i = 2; i < n && quiet; i++)
+		quiet = strcmp(argv[i], "--json") != 0;
+	if (quiet)
+		status = check_quietly(path, (char *const *)(uintptr_t)argv);
+	else {
+		(void)execv(path, (char *const *)(uintptr_t)argv);
+		(void)fprintf(stderr, "ksmctl: check: cannot start %s: %s\n",
+		    path, strerror(errno));
+	}
 	free(argv);
-	return CTL_FAILED;
+	return status;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "ksmpool/duration.h"
 #include "ksmpool/key.h"
@@ -373,7 +374,6 @@ value_put(struct ctl_call *call, const struct ctl_option *o,
 {
 	enum ksm_err err = KSM_OK;
 	struct key_id id;
-	enum key_role role;
 	json_t *json = NULL;
 	int64_t n = 0;
 
@@ -394,7 +394,12 @@ value_put(struct ctl_call *call, const struct ctl_option *o,
 		err = state_check(value, fail);
 		break;
 	case OPTION_ROLE:
-		if (!key_role_find(value, &role))
+		for (int i = 0; i < ROLE__COUNT && json == NULL; i++)
+			if (strcasecmp(value,
+			    key_role_text((enum key_role)i)) == 0)
+				json = json_string(
+				    key_role_text((enum key_role)i));
+		if (json == NULL)
 			err = ksm_failf(fail, KSM_EREFUSED,
 			    "'%.64s' is not KSK, ZSK or CSK", value);
 		break;

@@ -26,7 +26,10 @@ void run_say_error(const struct run_streams *to, bool json,
  */
 int run_finish(const struct run_streams *to, int status);
 
-/* Become 'ksmpool-config check'; returns only when that fails. */
+/*
+ * Become 'ksmpool-config check'; returns only when that fails. With --quiet
+ * it is a child, and one line is said when it found something.
+ */
 int check_exec(const struct ctl_call *call);
 
 #endif

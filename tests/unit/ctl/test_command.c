@@ -1,0 +1,279 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+
+/* Split at blanks; "ksmctl" stands in front. */
+static enum ksm_err
+parse(const char *words, struct ctl_call *call, struct ksm_fail *fail)
+{
+	static char text[512];
+	static char *argv[32];
+	int argc = 1;
+
+	(void)snprintf(text, sizeof(text), "%s", words);
+	argv[0] = (char *)(uintptr_t)"ksmctl";
+	for (char *w = strtok(text, " "); w != NULL; w = strtok(NULL, " "))
+		argv[argc++] = w;
+	argv[argc] = NULL;
+	return call_parse(call, argc, argv, fail);
+}
+
+static void
+options_stand_before_or_after_the_command(void **ctx)
+{
+	static const char *const lines[] = {
+		"--json --socket /s key list --policy p --created-after @60",
+		"key list --policy p --created-after @60 --json --socket /s",
+		"--created-after=@60 key --json list --policy=p --socket=/s",
+		"--policy p key --socket /s list --json --created-after @60",
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(lines); i++) {
+		struct ksm_fail fail = { .text = "" };
+		struct ctl_call call;
+		json_t *want = json_pack("{s:s, s:i}", "policy", "p",
+		    "created_after", 60);
+
+		if (parse(lines[i], &call, &fail) != KSM_OK)
+			fail_msg("%s: %s", lines[i], fail.text);
+		assert_string_equal(call.command->name, "key list");
+		assert_true(call.json);
+		assert_string_equal(call.socket, "/s");
+		assert_true(json_equal(call.args, want));
+		json_decref(want);
+		call_clear(&call);
+	}
+}
+
+static void
+every_kind_of_value_reaches_the_request(void **ctx)
+{
+	static const struct {
+		const char *line, *args;
+	} cases[] = {
+		{ "status", "{}" },
+		{ "plan --zones 0", "{\"zones\":0}" },
+		{ "topup --wait --max 40", "{\"wait\":true,\"max\":40}" },
+		{ "topup --dry-run", "{\"dry_run\":true}" },
+		{ "key list --role ksk --state ready",
+		    "{\"role\":\"KSK\",\"state\":\"ready\"}" },
+		{ "key list --created-after 2026-11-25T13:00:00Z",
+		    "{\"created_after\":1795611600}" },
+		{ "key show 00112233445566778899aabbccddeeff",
+		    "{\"id\":\"00112233445566778899aabbccddeeff\"}" },
+		{ "repository resume hsm-a --accept-token",
+		    "{\"accept_token\":true,\"name\":\"hsm-a\"}" },
+		{ "repository resume -- --odd-name",
+		    "{\"name\":\"--odd-name\"}" },
+		{ "reload --allow-empty", "{\"allow_empty\":true}" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct ksm_fail fail = { .text = "" };
+		struct ctl_call call;
+		json_t *want = json_loads(cases[i].args, 0, NULL);
+		enum ksm_err err = parse(cases[i].line, &call, &fail);
+
+		if (err != KSM_OK)
+			fail_msg("%s: %s", cases[i].line, fail.text);
+		if (!json_equal(call.args, want))
+			fail_msg("%s: %s", cases[i].line,
+			    json_dumps(call.args, 0));
+		json_decref(want);
+		call_clear(&call);
+	}
+}
+
+static void
+a_wrong_line_is_told_how_it_would_be_right(void **ctx)
+{
+	static const struct {
+		const char *line, *words;
+	} cases[] = {
+		{ "stauts", "unknown command 'stauts'; did you mean 'status'?" },
+		{ "paln", "did you mean 'plan'?" },
+		{ "keys list", "did you mean 'key list'?" },
+		{ "key lsit", "unknown command 'key lsit'; did you mean "
+			      "'key list'?" },
+		{ "rpository resume x", "did you mean 'repository" },
+		{ "stauts x", "unknown command 'stauts'" },
+		{ "frobnicate", "'ksmctl help' lists them" },
+		{ "key", "try 'key list' or 'key show'" },
+		{ "status extra", "'extra' is one word too many" },
+		{ "key show", "ID is missing" },
+		{ "key show 12", "32 hex digits" },
+		{ "key show 00112233445566778899aabbccddeeff x",
+		    "'x' is one word too many" },
+		{ "repository resume", "NAME is missing" },
+		{ "status --zones 4", "has no option '--zones'" },
+		{ "plan --zone 4", "did you mean '--zones'?" },
+		{ "plan --zones", "'--zones' needs a N" },
+		{ "plan --zones -4", "not a whole number of 0 or more" },
+		{ "plan --zones 4x", "not a whole number" },
+		{ "plan --zones 99999999999999999999", "not a whole number" },
+		{ "topup --max 0", "not a whole number of 1 or more" },
+		{ "topup --wait=yes", "takes no value" },
+		{ "key list --state raedy", "did you mean 'ready'?" },
+		{ "key list --role PSK", "not KSK, ZSK or CSK" },
+		{ "key list --policy=", "not a name" },
+		{ "key list --created-after yesterday", "--created-after: " },
+		{ "status --timeout 30", "--timeout: " },
+		{ "status --timeout -PT1S", "--timeout: " },
+		{ "-z status", "unknown option '-z'" },
+		{ "help plna", "did you mean 'plan'?" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct ksm_fail fail = { .text = "" };
+		struct ctl_call call;
+
+		if (parse(cases[i].line, &call, &fail) != KSM_EREFUSED ||
+		    strstr(fail.text, cases[i].words) == NULL)
+			fail_msg("%s: '%s' does not say '%s'", cases[i].line,
+			    fail.text, cases[i].words);
+		call_clear(&call);
+	}
+}
+
+static void
+the_form_of_errors_is_known_before_the_error(void **ctx)
+{
+	struct ctl_call call;
+
+	(void)ctx;
+	assert_int_equal(parse("stauts --json", &call, NULL), KSM_EREFUSED);
+	assert_true(call.json);
+	call_clear(&call);
+	assert_int_equal(parse("status --zones --json", &call, NULL),
+	    KSM_EREFUSED);
+	assert_true(call.json);
+	call_clear(&call);
+}
+
+static void
+what_follows_check_is_not_ours(void **ctx)
+{
+	struct ctl_call call;
+
+	(void)ctx;
+	assert_int_equal(parse("--json check --strict --config /x --json",
+	    &call, NULL), KSM_OK);
+	assert_true(call.json);
+	assert_string_equal(call.command->name, "check");
+	assert_string_equal(call.rest[0], "--strict");
+	assert_string_equal(call.rest[3], "--json");
+	assert_null(call.rest[4]);
+	call_clear(&call);
+}
+
+static void
+times_out_as_asked(void **ctx)
+{
+	struct ctl_call call;
+
+	(void)ctx;
+	assert_int_equal(parse("status", &call, NULL), KSM_OK);
+	assert_int_equal(call.timeout, -1);
+	call_clear(&call);
+	assert_int_equal(parse("--timeout PT2M status", &call, NULL), KSM_OK);
+	assert_int_equal(call.timeout, 120);
+	call_clear(&call);
+}
+
+static void
+help_is_there_for_every_command(void **ctx)
+{
+	const struct ctl_command *c;
+	char line[128], *text = NULL;
+	size_t len = 0;
+
+	(void)ctx;
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+		struct ctl_call call;
+		FILE *out = open_memstream(&text, &len);
+
+		(void)snprintf(line, sizeof(line), "help %s", c->name);
+		assert_int_equal(parse(line, &call, NULL), KSM_OK);
+		assert_ptr_equal(call.about, c);
+		call_clear(&call);
+		if (!c->verbatim) {
+			(void)snprintf(line, sizeof(line), "%s --help",
+			    c->name);
+			assert_int_equal(parse(line, &call, NULL), KSM_OK);
+			assert_ptr_equal(call.about, c);
+			call_clear(&call);
+		}
+		help_print_command(out, c);
+		(void)fclose(out);
+		assert_non_null(strstr(text, c->name));
+		assert_non_null(strstr(text, c->summary));
+		for (size_t k = 0; k < c->noptions; k++)
+			assert_non_null(strstr(text, c->options[k].name));
+		free(text);
+	}
+}
+
+/* What lets options stand before the command they belong to. */
+static void
+an_option_means_the_same_in_every_command(void **ctx)
+{
+	const struct ctl_command *a, *b;
+
+	(void)ctx;
+	for (size_t i = 0; (a = command_at(i)) != NULL; i++)
+		for (size_t k = 0; (b = command_at(k)) != NULL; k++)
+			for (size_t x = 0; x < a->noptions; x++)
+				for (size_t y = 0; y < b->noptions; y++)
+					if (strcmp(a->options[x].name,
+					    b->options[y].name) == 0) {
+						assert_int_equal(
+						    a->options[x].kind,
+						    b->options[y].kind);
+						assert_string_equal(
+						    a->options[x].field,
+						    b->options[y].field);
+					}
+}
+
+static void
+distance_counts_typing_errors(void **ctx)
+{
+	(void)ctx;
+	assert_int_equal(word_distance("status", "status"), 0);
+	assert_int_equal(word_distance("stauts", "status"), 1);
+	assert_int_equal(word_distance("stats", "status"), 1);
+	assert_int_equal(word_distance("statuss", "status"), 1);
+	assert_int_equal(word_distance("stutas", "status"), 2);
+	assert_int_equal(word_distance("", "plan"), 4);
+	assert_true(word_distance("x",
+	    "a-word-that-is-far-longer-than-any-command-or-option-could-ever-"
+	    "be") >= 64);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_stand_before_or_after_the_command),
+		cmocka_unit_test(every_kind_of_value_reaches_the_request),
+		cmocka_unit_test(a_wrong_line_is_told_how_it_would_be_right),
+		cmocka_unit_test(the_form_of_errors_is_known_before_the_error),
+		cmocka_unit_test(what_follows_check_is_not_ours),
+		cmocka_unit_test(times_out_as_asked),
+		cmocka_unit_test(help_is_there_for_every_command),
+		cmocka_unit_test(an_option_means_the_same_in_every_command),
+		cmocka_unit_test(distance_counts_typing_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
