@@ -66,7 +66,7 @@ alg_find_name(const char *text)
 		if (strcasecmp(text, algs[i].name) == 0)
 			return &algs[i];
 	}
-	/* One to three digits and nothing else; no sign, blank or zero first. */
+	/* One to three digits and nothing else, the first of them not 0. */
 	if (*text == '0' || *text == '\0')
 		return NULL;
 	for (size_t i = 0; text[i] != '\0'; i++) {

@@ -159,7 +159,7 @@ duration_parse(const char *text, enum duration_sign sign, int64_t *seconds,
 	int64_t total = 0;
 	size_t next = 0;      /* fields before it are spent */
 	bool after_t = false; /* the T was read */
-	bool any = false;     /* a field was read, since the T if there was one */
+	bool any = false;     /* a field was read since the P or T */
 	bool minus = false;
 
 	if (*p == '-' && sign == DURATION_SIGNED) {
@@ -292,15 +292,16 @@ duration_human(int64_t seconds, char out[DURATION_TEXT])
 #define ERA_DAYS    146097
 #define EPOCH_DAYS  719468 /* 0000-03-01 to 1970-01-01 */
 
+/* Years from 1970 on: time_parse takes no others. */
 static int64_t
-days_from_civil(int64_t year, int month, int day)
+days_from_civil(int year, int month, int day)
 {
 	int64_t era, of_era, of_year;
 
 	if (month <= 2)
 		year--;
-	era = (year >= 0 ? year : year - 399) / 400;
-	of_era = year - era * 400;
+	era = year / 400;
+	of_era = year % 400;
 	of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
 	return era * ERA_DAYS + of_era * 365 + of_era / 4 - of_era / 100 +
 	    of_year - EPOCH_DAYS;
@@ -325,7 +326,7 @@ civil_from_days(int64_t days, int64_t *year, int *month, int *day)
 }
 
 static int
-days_in_month(int64_t year, int month)
+days_in_month(int year, int month)
 {
 	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30,
 		31 };
@@ -420,7 +421,8 @@ time_parse(const char *text, ksm_time *out, struct ksm_fail *fail)
 		if (!number_parse(&p, &n) || n > TIME_LAST)
 			return overflow(fail, kind, text, text + 1);
 		if (*p != '\0')
-			return misfit(fail, kind, text, p, "a digit or the end");
+			return misfit(fail, kind, text, p,
+			    "a digit or the end");
 		*out = n;
 		return KSM_OK;
 	}

@@ -261,6 +261,7 @@ numbers_we_cannot_make_have_their_names_too(void **ctx)
 		int number;
 		const char *name;
 	} cases[] = {
+		{ 0, "DELETE" },
 		{ 1, "RSAMD5" },
 		{ 2, "DH" },
 		{ 3, "DSA" },
@@ -294,11 +295,15 @@ an_algorithm_is_found_by_name_or_number(void **ctx)
 	} cases[] = {
 		{ "RSASHA256", 8 },
 		{ "rsasha256", 8 },
+		{ "RSASHA1", 5 },
 		{ "RsaSha1-Nsec3-Sha1", 7 },
 		{ "ECDSAP256SHA256", 13 },
 		{ "ed25519", 15 },
 		{ "8", 8 },
+		{ "10", 10 },
 		{ "16", 16 },
+		{ "1:", 0 }, /* ':' follows '9' */
+		{ "1/", 0 }, /* '/' is before '0' */
 		{ "", 0 },
 		{ "0", 0 },
 		{ "08", 0 },
@@ -344,7 +349,8 @@ sizes_are_those_the_algorithm_can_have(void **ctx)
 		{ 8, 4104, 0, false, "1024 to 4096 bits, not 4104" },
 		{ 8, 2047, 0, false, "multiples of 8 bits, 2047 is not" },
 		{ 8, -2048, 0, false, "-2048" },
-		{ 8, INT64_C(4294969344), 0, false, "4294969344" }, /* 2^32 + 2048 */
+		/* 2^32 + 2048 */
+		{ 8, INT64_C(4294969344), 0, false, "4294969344" },
 		{ 8, INT64_MIN, 0, false, "-9223372036854775808" },
 		{ 5, 512, 0, false, "not 512" },
 		{ 13, 0, 256, false, NULL },
@@ -387,8 +393,10 @@ main(void)
 		cmocka_unit_test(the_carry_of_a_key_tag_is_added_once),
 		cmocka_unit_test(an_rsa_key_takes_its_published_form),
 		cmocka_unit_test(the_exponent_length_takes_one_octet_or_three),
-		cmocka_unit_test(an_rsa_key_that_cannot_be_is_refused_with_words),
-		cmocka_unit_test(we_make_eight_algorithms_under_their_iana_names),
+		cmocka_unit_test(
+		    an_rsa_key_that_cannot_be_is_refused_with_words),
+		cmocka_unit_test(
+		    we_make_eight_algorithms_under_their_iana_names),
 		cmocka_unit_test(numbers_we_cannot_make_have_their_names_too),
 		cmocka_unit_test(an_algorithm_is_found_by_name_or_number),
 		cmocka_unit_test(sizes_are_those_the_algorithm_can_have),

@@ -50,7 +50,8 @@ names_that_are_equal_in_the_dns_are_equal_here(void **ctx)
 		{ "example.com", "www.example.com", false },
 		{ "ab.c", "a.bc", false },
 		{ "\xc3\xa4.example", "\\195\\164.example", true },
-		{ "\xc3\xa4.example", "\xc3\x84.example", false }, /* RFC 4343 */
+		/* RFC 4343: no case beyond ASCII */
+		{ "\xc3\xa4.example", "\xc3\x84.example", false },
 		{ "[", "{", false }, /* 32 apart, and no letters */
 		{ "@", "`", false },
 		{ "a\\ b", "a\\032b", true },
@@ -80,6 +81,10 @@ the_wire_form_is_that_of_rfc_1035(void **ctx)
 	    KSM_OK);
 	assert_int_equal(len, 13);
 	assert_memory_equal(wire, "\3www\7example", 13);
+	assert_int_equal(dnsname_parse("aZ.\\255b.c0d-e.", wire, &len, NULL),
+	    KSM_OK);
+	assert_int_equal(len, 13);
+	assert_memory_equal(wire, "\2az\2\377b\5c0d-e", 13);
 	assert_int_equal(dnsname_parse(".", wire, &len, NULL), KSM_OK);
 	assert_int_equal(len, 1);
 	assert_int_equal(wire[0], 0);
@@ -103,6 +108,9 @@ what_is_no_name_is_refused_with_words(void **ctx)
 		{ "a\r", "blank at position 2" },
 		{ "a\\", "bad escape at position 2" },
 		{ "a\\1", "bad escape at position 2" },
+		{ "a\\1.2", "bad escape at position 2" },
+		{ "~!\x7f\xff b",
+		    "zone name \"~!???b\": blank at position 5" },
 		{ "a\\12", "bad escape at position 2" },
 		{ "a\\12b", "bad escape at position 2" },
 		{ "a\\1b2", "bad escape at position 2" },
@@ -149,6 +157,16 @@ a_label_has_63_octets_at_most(void **ctx)
 	assert_int_equal(len, 65);
 	assert_int_equal(wire[0], 63);
 	(void)run(text, 64);
+	assert_int_equal(dnsname_parse(text, wire, &len, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "label over 63 octets"));
+
+	/* The same behind another label. */
+	text[0] = 'b';
+	text[1] = '.';
+	(void)run(text + 2, 63);
+	assert_int_equal(dnsname_parse(text, wire, &len, &fail), KSM_OK);
+	assert_int_equal(len, 67);
+	(void)run(text + 2, 64);
 	assert_int_equal(dnsname_parse(text, wire, &len, &fail), KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "label over 63 octets"));
 
@@ -214,6 +232,7 @@ a_hostile_name_is_cut_and_shown_in_print(void **ctx)
 	text[sizeof(text) - 1] = '\0';
 	assert_int_equal(dnsname_parse(text, wire, &len, &fail), KSM_EREFUSED);
 	assert_null(strchr(fail.text, '\x1b'));
+	assert_non_null(strstr(fail.text, "???...\": label over 63 octets"));
 	assert_true(strlen(fail.text) < 200);
 }
 
@@ -221,7 +240,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_that_are_equal_in_the_dns_are_equal_here),
+		cmocka_unit_test(
+		    names_that_are_equal_in_the_dns_are_equal_here),
 		cmocka_unit_test(the_wire_form_is_that_of_rfc_1035),
 		cmocka_unit_test(what_is_no_name_is_refused_with_words),
 		cmocka_unit_test(a_label_has_63_octets_at_most),

@@ -483,6 +483,26 @@ a_pool_with_more_than_it_requires_keeps_its_room(void **ctx)
 	plan_clear(&s.plan);
 }
 
+static void
+counts_that_cannot_be_do_not_wrap_around(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.repositories[1].capacity = 35;
+	site_plan(&s);
+	plan_stock_set(&s.plan.pools[1], KEY_READY, INT64_MAX);
+	plan_stock_set(&s.plan.pools[1], KEY_TAKEN, INT64_MAX);
+	plan_level(&s.plan, NULL);
+	assert_int_equal(s.plan.tokens[1].pairs_held, INT64_MAX);
+	assert_int_equal(s.plan.tokens[1].objects_held, INT64_MAX);
+	assert_int_equal(s.plan.tokens[1].pairs_make, 0);
+	assert_int_equal(s.plan.pools[1].deficit, 0);
+	assert_int_equal(s.plan.pools[2].make, 0);
+	plan_clear(&s.plan);
+}
+
 /* A small generator of numbers: the same ones in every run. */
 static int64_t
 draw(uint32_t *seed, int64_t below)
@@ -667,7 +687,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 		    a_pool_is_policy_role_repository_algorithm_and_size),
-		cmocka_unit_test(keys_that_differ_only_in_lifetime_share_a_pool),
+		cmocka_unit_test(
+		    keys_that_differ_only_in_lifetime_share_a_pool),
 		cmocka_unit_test(the_same_key_in_two_policies_is_two_pools),
 		cmocka_unit_test(each_strategy_asks_for_its_own_number),
 		cmocka_unit_test(a_fixed_number_counts_once_for_two_lifetimes),
@@ -683,6 +704,7 @@ main(void)
 		cmocka_unit_test(keys_on_their_way_take_room),
 		cmocka_unit_test(
 		    a_pool_with_more_than_it_requires_keeps_its_room),
+		cmocka_unit_test(counts_that_cannot_be_do_not_wrap_around),
 		cmocka_unit_test(whatever_the_stock_the_sums_agree),
 		cmocka_unit_test(
 		    rsa_pairs_are_one_object_where_the_public_half_is_skipped),
