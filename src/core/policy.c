@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <unistd.h> /* close(2): a conf owns its PIN descriptors */
 
 #include "ksmpool/alg.h"
 #include "ksmpool/plan.h"
