@@ -868,7 +868,9 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 
 		if (!ticket_covers(t, p->policy))
 			continue;
-		t->state.wanted += p->make < left ? p->make : left;
+		/* Those already asked for are counted when they are made. */
+		t->state.wanted += (p->make < left ? p->make : left) +
+		    p->stock[KEY_INTENDED] + p->stock[KEY_UNKNOWN];
 		run->blocked = false;
 		run->bad = 0;
 		run->trouble[0] = '\0';
