@@ -100,7 +100,8 @@ point_say(struct bed *b, const uint8_t *prefix, size_t prefixlen)
 	uint8_t bytes[160];
 	size_t len;
 
-	memcpy(bytes, prefix, prefixlen);
+	if (prefixlen > 0)
+		memcpy(bytes, prefix, prefixlen);
 	len = point_of(b->key, bytes + prefixlen);
 	hex_format(bytes, prefixlen + len, b->e.point);
 }
