@@ -133,9 +133,9 @@ ctl_reply_encode(const struct ctl_reply *r)
 		break;
 	case CTL_PROGRESS:
 		root = json_pack("{s:i, s:s, s:I, s:I, s:o}", "v",
-		    MSG_CTL_VERSION, "type", type, "done",
-		    (json_int_t)r->done, "total", (json_int_t)r->total,
-		    "text", text_cut(r->text, sizeof(r->text) - 1));
+		    MSG_CTL_VERSION, "type", type, "done", (json_int_t)r->done,
+		    "total", (json_int_t)r->total, "text",
+		    text_cut(r->text, sizeof(r->text) - 1));
 		break;
 	case CTL_RESULT:
 		if (!json_is_object(r->body))
@@ -165,23 +165,22 @@ line_open(const char *what, const char *line, size_t len, json_t **out,
 	if (len > 0 && line[len - 1] == '\n')
 		len--;
 	if (len + 1 > MSG_CTL_LINE)
-		return ksm_failf(fail, KSM_EPROTO,
-		    "%s: longer than %d bytes", what, MSG_CTL_LINE);
+		return ksm_failf(fail, KSM_EPROTO, "%s: longer than %d bytes",
+		    what, MSG_CTL_LINE);
 	if (len == 0)
 		return ksm_failf(fail, KSM_EPROTO, "%s: empty line", what);
 	if (memchr(line, '\n', len) != NULL)
-		return ksm_failf(fail, KSM_EPROTO, "%s: more than one line",
-		    what);
+		return ksm_failf(
+		    fail, KSM_EPROTO, "%s: more than one line", what);
 	root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
 	if (root == NULL) {
-		err = ksm_failf(fail, KSM_EPROTO,
-		    "%s: not JSON: %s (byte %d)", what, where.text,
-		    where.position);
+		err = ksm_failf(fail, KSM_EPROTO, "%s: not JSON: %s (byte %d)",
+		    what, where.text, where.position);
 		goto out;
 	}
 	if (!json_is_object(root)) {
-		err = ksm_failf(fail, KSM_EPROTO, "%s: not a JSON object",
-		    what);
+		err =
+		    ksm_failf(fail, KSM_EPROTO, "%s: not a JSON object", what);
 		goto out;
 	}
 	/* First, so that a newer peer hears of the version, not of fields. */
@@ -194,8 +193,8 @@ line_open(const char *what, const char *line, size_t len, json_t **out,
 	if (json_integer_value(version) != MSG_CTL_VERSION) {
 		err = ksm_failf(fail, KSM_EPROTO,
 		    "%s: version %" JSON_INTEGER_FORMAT
-		    " is not known, only %d", what,
-		    json_integer_value(version), MSG_CTL_VERSION);
+		    " is not known, only %d",
+		    what, json_integer_value(version), MSG_CTL_VERSION);
 		goto out;
 	}
 	*out = root;
@@ -235,22 +234,22 @@ ctl_request_decode(const char *line, size_t len, struct ctl_request *out,
 	if (err != KSM_OK)
 		goto out;
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:o !}", "v",
-	    &version, "command", &command, "args", &args) == -1) {
+		&version, "command", &command, "args", &args) == -1) {
 		err = ksm_failf(fail, KSM_EPROTO, "%s: %s", what, where.text);
 		goto out;
 	}
 	if (command[0] == '\0') {
-		err = ksm_failf(fail, KSM_EPROTO, "%s: \"command\" is empty",
-		    what);
+		err = ksm_failf(
+		    fail, KSM_EPROTO, "%s: \"command\" is empty", what);
 		goto out;
 	}
-	err = text_put(what, "command", command, tmp.command,
-	    sizeof(tmp.command), fail);
+	err = text_put(
+	    what, "command", command, tmp.command, sizeof(tmp.command), fail);
 	if (err != KSM_OK)
 		goto out;
 	if (!json_is_object(args)) {
-		err = ksm_failf(fail, KSM_EPROTO,
-		    "%s: \"args\" is not an object", what);
+		err = ksm_failf(
+		    fail, KSM_EPROTO, "%s: \"args\" is not an object", what);
 		goto out;
 	}
 	tmp.args = json_incref(args);
@@ -265,15 +264,15 @@ body_take(const char *field, json_t *body, struct ctl_reply *out,
     struct ksm_fail *fail)
 {
 	if (!json_is_object(body))
-		return ksm_failf(fail, KSM_EPROTO,
-		    "reply: \"%s\" is not an object", field);
+		return ksm_failf(
+		    fail, KSM_EPROTO, "reply: \"%s\" is not an object", field);
 	out->body = json_incref(body);
 	return KSM_OK;
 }
 
 enum ksm_err
-ctl_reply_decode(const char *line, size_t len, struct ctl_reply *out,
-    struct ksm_fail *fail)
+ctl_reply_decode(
+    const char *line, size_t len, struct ctl_reply *out, struct ksm_fail *fail)
 {
 	static const char what[] = "reply";
 	enum ksm_err err = KSM_OK;
@@ -290,8 +289,8 @@ ctl_reply_decode(const char *line, size_t len, struct ctl_reply *out,
 		goto out;
 	type = json_string_value(json_object_get(root, "type"));
 	if (type == NULL) {
-		err = ksm_failf(fail, KSM_EPROTO,
-		    "%s: \"type\" is not a string", what);
+		err = ksm_failf(
+		    fail, KSM_EPROTO, "%s: \"type\" is not a string", what);
 		goto out;
 	}
 	for (kind = 0; kind < nitems(type_text); kind++)
@@ -311,8 +310,8 @@ ctl_reply_decode(const char *line, size_t len, struct ctl_reply *out,
 		break;
 	case CTL_PROGRESS:
 		bad = json_unpack_ex(root, &where, JSON_STRICT,
-		    "{s:i, s:s, s:I, s:I, s:s !}", "v", &version, "type",
-		    &type, "done", &done, "total", &total, "text", &text);
+		    "{s:i, s:s, s:I, s:I, s:s !}", "v", &version, "type", &type,
+		    "done", &done, "total", &total, "text", &text);
 		break;
 	case CTL_RESULT:
 		bad = json_unpack_ex(root, &where, JSON_STRICT,
@@ -333,7 +332,8 @@ ctl_reply_decode(const char *line, size_t len, struct ctl_reply *out,
 	if (status < 0 || status > 255) {
 		err = ksm_failf(fail, KSM_EPROTO,
 		    "%s: \"exit\" %" JSON_INTEGER_FORMAT
-		    " is not an exit status", what, status);
+		    " is not an exit status",
+		    what, status);
 		goto out;
 	}
 	if (done < 0 || total < 0) {
@@ -346,11 +346,11 @@ ctl_reply_decode(const char *line, size_t len, struct ctl_reply *out,
 	tmp.total = total;
 	err = text_put(what, "text", text, tmp.text, sizeof(tmp.text), fail);
 	if (err == KSM_OK)
-		err = text_put(what, "hint", hint, tmp.hint, sizeof(tmp.hint),
-		    fail);
+		err = text_put(
+		    what, "hint", hint, tmp.hint, sizeof(tmp.hint), fail);
 	if (err == KSM_OK && tmp.type == CTL_ERROR)
-		err = text_put(what, "code", code, tmp.code, sizeof(tmp.code),
-		    fail);
+		err = text_put(
+		    what, "code", code, tmp.code, sizeof(tmp.code), fail);
 	if (err == KSM_OK && tmp.type == CTL_ITEM)
 		err = body_take("item", body, &tmp, fail);
 	if (err == KSM_OK && tmp.type == CTL_RESULT)

@@ -71,9 +71,11 @@ check_quietly(const char *path, char *const *argv)
 			return CTL_FAILED;
 	status = WIFEXITED(status) ? WEXITSTATUS(status) : CTL_FAILED;
 	if (status != CTL_OK)
-		(void)fprintf(stderr, "ksmctl: check: %s; 'ksmctl check' says "
-		    "more\n", status == CTL_ATTENTION ? "there are warnings"
-		    : "the configuration has errors");
+		(void)fprintf(stderr,
+		    "ksmctl: check: %s; 'ksmctl check' says "
+		    "more\n",
+		    status == CTL_ATTENTION ? "there are warnings"
+					    : "the configuration has errors");
 	return status;
 }
 
@@ -95,8 +97,10 @@ check_exec(const struct ctl_call *call)
 	if (!reader_at(getenv("KSMPOOL_LIBEXEC"), path) &&
 	    !(own_directory(own) && reader_at(own, path)) &&
 	    !reader_at(KSM_BINDIR, path)) {
-		(void)fprintf(stderr, "ksmctl: check: %s is not beside ksmctl "
-		    "and not in %s\n", READER, KSM_BINDIR);
+		(void)fprintf(stderr,
+		    "ksmctl: check: %s is not beside ksmctl "
+		    "and not in %s\n",
+		    READER, KSM_BINDIR);
 		return CTL_FAILED;
 	}
 	argv = calloc(count + 4, sizeof(*argv));

@@ -15,13 +15,12 @@
 #include "ksmpool/fd.h"
 
 static bool
-client_fail(struct ctl_reply *r, int status, const char *code,
-    const char *hint, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+client_fail(struct ctl_reply *r, int status, const char *code, const char *hint,
+    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 static bool
-client_fail(struct ctl_reply *r, int status, const char *code,
-    const char *hint, const char *fmt, ...)
+client_fail(struct ctl_reply *r, int status, const char *code, const char *hint,
+    const char *fmt, ...)
 {
 	va_list ap;
 
@@ -61,8 +60,8 @@ denied(struct ctl_reply *r, const char *path)
 	if (gr != NULL)
 		(void)snprintf(hint, sizeof(hint),
 		    "become root or a member of group '%s'", gr->gr_name);
-	return client_fail(r, CTL_DENIED, "denied", hint,
-	    "no permission to use %s", path);
+	return client_fail(
+	    r, CTL_DENIED, "denied", hint, "no permission to use %s", path);
 }
 
 void
@@ -96,8 +95,8 @@ client_spend(struct client *cl, ksm_msec since)
 }
 
 bool
-client_open(struct client *cl, const char *path, ksm_msec timeout,
-    struct ctl_reply *r)
+client_open(
+    struct client *cl, const char *path, ksm_msec timeout, struct ctl_reply *r)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	ksm_msec since = clock_steady();
@@ -112,8 +111,8 @@ client_open(struct client *cl, const char *path, ksm_msec timeout,
 	cl->buf = malloc(MSG_CTL_LINE);
 	cl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (cl->buf == NULL || cl->fd == -1)
-		return client_fail(r, CTL_FAILED, "failed", "", "socket: %s",
-		    strerror(errno));
+		return client_fail(
+		    r, CTL_FAILED, "failed", "", "socket: %s", strerror(errno));
 	/* The send timeout is connect's too: a full queue makes it wait. */
 	if (!client_limit(cl, SO_SNDTIMEO))
 		return timed_out(r);
@@ -164,9 +163,11 @@ client_ask(struct client *cl, const struct ctl_request *q, struct ctl_reply *r)
 		if (n == -1 && (errno == EPIPE || errno == ECONNRESET))
 			break;
 		if (n == -1) {
-			asked = errno == EAGAIN ? timed_out(r)
-			    : client_fail(r, CTL_UNREACHABLE, "unreachable",
-				"", "send: %s", strerror(errno));
+			asked =
+			    errno == EAGAIN
+				? timed_out(r)
+				: client_fail(r, CTL_UNREACHABLE, "unreachable",
+				      "", "send: %s", strerror(errno));
 			break;
 		}
 		sent += (size_t)n;
@@ -206,7 +207,8 @@ client_fill(struct client *cl, struct ctl_reply *r)
 	if (n == -1 && error == EAGAIN)
 		return timed_out(r);
 	return client_fail(r, CTL_UNREACHABLE, "unreachable",
-	    "its log says why", "the daemon closed the connection before it "
+	    "its log says why",
+	    "the daemon closed the connection before it "
 	    "had answered");
 }
 
@@ -228,7 +230,7 @@ client_next(struct client *cl, struct ctl_reply *r)
 	}
 	newline++;
 	if (ctl_reply_decode(cl->buf + cl->start,
-	    (size_t)(newline - cl->buf) - cl->start, r, &fail) != KSM_OK)
+		(size_t)(newline - cl->buf) - cl->start, r, &fail) != KSM_OK)
 		(void)client_fail(r, CTL_FAILED, "protocol",
 		    "are ksmctl and ksmpoold of the same version?",
 		    "the daemon's answer is not understood: %s", fail.text);

@@ -24,10 +24,10 @@ struct client {
 
 void client_init(struct client *cl);
 /* False: *r says why. `timeout` in ms, -1: none. */
-bool client_open(struct client *cl, const char *path, ksm_msec timeout,
-    struct ctl_reply *r);
-bool client_ask(struct client *cl, const struct ctl_request *q,
-    struct ctl_reply *r);
+bool client_open(
+    struct client *cl, const char *path, ksm_msec timeout, struct ctl_reply *r);
+bool
+client_ask(struct client *cl, const struct ctl_request *q, struct ctl_reply *r);
 /* The next reply; owned by the caller (ctl_reply_clear). */
 void client_next(struct client *cl, struct ctl_reply *r);
 void client_close(struct client *cl);

@@ -15,10 +15,10 @@
 
 /* ---- the table ------------------------------------------------------- */
 
-#define EXIT_ANY                                                              \
-	"64  the command line is wrong\n"                                     \
-	"69  no daemon answers on the socket\n"                               \
-	"75  no answer in time\n"                                             \
+#define EXIT_ANY                                \
+	"64  the command line is wrong\n"       \
+	"69  no daemon answers on the socket\n" \
+	"75  no answer in time\n"               \
 	"77  no permission\n"
 
 static const struct ctl_option plan_options[] = {
@@ -38,7 +38,11 @@ static const struct ctl_option key_list_options[] = {
 };
 
 static const struct ctl_option key_id = {
-	"ID", NULL, OPTION_ID, "id", "32 hex digits",
+	"ID",
+	NULL,
+	OPTION_ID,
+	"id",
+	"32 hex digits",
 };
 
 static const struct ctl_option topup_options[] = {
@@ -52,7 +56,11 @@ static const struct ctl_option topup_options[] = {
 };
 
 static const struct ctl_option repository_name = {
-	"NAME", NULL, OPTION_NAME, "name", "a repository's name",
+	"NAME",
+	NULL,
+	OPTION_NAME,
+	"name",
+	"a repository's name",
 };
 
 static const struct ctl_option resume_options[] = {
@@ -155,8 +163,14 @@ static const struct ctl_command commands[] = {
 	},
 };
 
-enum global { GLOBAL_SOCKET, GLOBAL_TIMEOUT, GLOBAL_JSON, GLOBAL_QUIET,
-	GLOBAL_HELP, GLOBAL_VERSION };
+enum global {
+	GLOBAL_SOCKET,
+	GLOBAL_TIMEOUT,
+	GLOBAL_JSON,
+	GLOBAL_QUIET,
+	GLOBAL_HELP,
+	GLOBAL_VERSION
+};
 
 static const struct ctl_option globals[] = {
 	[GLOBAL_SOCKET] = { "socket", "PATH", OPTION_NAME, NULL,
@@ -226,8 +240,8 @@ word_distance(const char *a, const char *b)
 
 /* Keep the nearer one; a third of the letters may be wrong, at most three. */
 static void
-near_try(const char *word, const char *name, const char **nearest,
-    size_t *distance)
+near_try(
+    const char *word, const char *name, const char **nearest, size_t *distance)
 {
 	size_t d = word_distance(word, name), limit = strlen(name) / 3 + 1;
 
@@ -306,8 +320,8 @@ option_anywhere(const char *name)
 }
 
 static enum ksm_err
-option_unknown(const struct ctl_command *c, const char *word,
-    const char *name, struct ksm_fail *fail)
+option_unknown(const struct ctl_command *c, const char *word, const char *name,
+    struct ksm_fail *fail)
 {
 	const char *nearest = NULL;
 	size_t distance = WORD_MAX;
@@ -330,8 +344,8 @@ option_unknown(const struct ctl_command *c, const char *word,
 }
 
 static enum ksm_err
-count_parse(const char *value, int64_t least, int64_t *out,
-    struct ksm_fail *fail)
+count_parse(
+    const char *value, int64_t least, int64_t *out, struct ksm_fail *fail)
 {
 	char *end;
 	long long n;
@@ -369,8 +383,8 @@ state_check(const char *value, struct ksm_fail *fail)
 
 /* A value of an option or operand into the request. */
 static enum ksm_err
-value_put(struct ctl_call *call, const struct ctl_option *o,
-    const char *value, struct ksm_fail *fail)
+value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
+    struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
 	struct key_id id;
@@ -395,8 +409,8 @@ value_put(struct ctl_call *call, const struct ctl_option *o,
 		break;
 	case OPTION_ROLE:
 		for (int i = 0; i < ROLE__COUNT && json == NULL; i++)
-			if (strcasecmp(value,
-			    key_role_text((enum key_role)i)) == 0)
+			if (strcasecmp(
+				value, key_role_text((enum key_role)i)) == 0)
 				json = json_string(
 				    key_role_text((enum key_role)i));
 		if (json == NULL)
@@ -417,21 +431,21 @@ value_put(struct ctl_call *call, const struct ctl_option *o,
 	if (err == KSM_OK && json == NULL) {
 		json = json_string(value);
 		if (json == NULL)
-			err = ksm_failf(fail, KSM_EREFUSED,
-			    "the value is not UTF-8");
+			err = ksm_failf(
+			    fail, KSM_EREFUSED, "the value is not UTF-8");
 	}
 	if (err != KSM_OK) {
 		json_decref(json);
-		return ksm_fail_before(fail, "%s%s",
-		    o->value != NULL ? "--" : "", o->name);
+		return ksm_fail_before(
+		    fail, "%s%s", o->value != NULL ? "--" : "", o->name);
 	}
 	(void)json_object_set_new(call->args, o->field, json);
 	return KSM_OK;
 }
 
 static enum ksm_err
-global_put(struct ctl_call *call, const struct ctl_option *o,
-    const char *value, struct ksm_fail *fail)
+global_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
+    struct ksm_fail *fail)
 {
 	switch ((enum global)(o - globals)) {
 	case GLOBAL_SOCKET:
@@ -439,7 +453,7 @@ global_put(struct ctl_call *call, const struct ctl_option *o,
 		break;
 	case GLOBAL_TIMEOUT:
 		if (duration_parse(value, DURATION_POSITIVE, &call->timeout,
-		    NULL, fail) != KSM_OK)
+			NULL, fail) != KSM_OK)
 			return ksm_fail_before(fail, "--timeout");
 		break;
 	case GLOBAL_JSON:
@@ -519,15 +533,15 @@ command_unknown(const struct words *w, struct ksm_fail *fail)
 		    commands[i].name[len] != ' ')
 			continue;
 		used = strlen(members);
-		(void)snprintf(members + used, sizeof(members) - used,
-		    "%s'%s'", used > 0 ? " or " : "", commands[i].name);
+		(void)snprintf(members + used, sizeof(members) - used, "%s'%s'",
+		    used > 0 ? " or " : "", commands[i].name);
 	}
 	if (members[0] != '\0' && w->n == 1)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "'%s' is not complete; try %s", w->word[0], members);
 	/* Of "key lst" both words are the command, of "stauts x" only one. */
-	if (members[0] == '\0' && (nearest == NULL ||
-	    strchr(nearest, ' ') == NULL))
+	if (members[0] == '\0' &&
+	    (nearest == NULL || strchr(nearest, ' ') == NULL))
 		(void)snprintf(two, sizeof(two), "%.64s", w->word[0]);
 	if (nearest != NULL)
 		return ksm_failf(fail, KSM_EREFUSED,
@@ -547,8 +561,8 @@ command_of(const struct words *w, size_t from, size_t *used)
 	if (w->n <= from)
 		return NULL;
 	if (w->n > from + 1) {
-		(void)snprintf(two, sizeof(two), "%.64s %.64s",
-		    w->word[from], w->word[from + 1]);
+		(void)snprintf(two, sizeof(two), "%.64s %.64s", w->word[from],
+		    w->word[from + 1]);
 		c = command_find(two);
 		if (c != NULL) {
 			*used = 2;
@@ -561,8 +575,7 @@ command_of(const struct words *w, size_t from, size_t *used)
 }
 
 static enum ksm_err
-help_parse(struct ctl_call *call, const struct words *w,
-    struct ksm_fail *fail)
+help_parse(struct ctl_call *call, const struct words *w, struct ksm_fail *fail)
 {
 	struct words rest = { .n = 0 };
 	size_t used;
@@ -580,8 +593,8 @@ help_parse(struct ctl_call *call, const struct words *w,
 
 /* Second pass: every option to its place. */
 static enum ksm_err
-options_parse(struct ctl_call *call, int end, char *const argv[],
-    struct ksm_fail *fail)
+options_parse(
+    struct ctl_call *call, int end, char *const argv[], struct ksm_fail *fail)
 {
 	const struct ctl_command *c = call->command;
 	const struct ctl_option *o;
@@ -628,14 +641,12 @@ operand_parse(struct ctl_call *call, const struct words *w, size_t used,
 
 	if (c->operand == NULL && w->total > used)
 		return ksm_failf(fail, KSM_EREFUSED,
-		    "%s: '%.64s' is one word too many", c->name,
-		    w->word[used]);
+		    "%s: '%.64s' is one word too many", c->name, w->word[used]);
 	if (c->operand == NULL)
 		return KSM_OK;
 	if (w->total == used)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "%s: %s is missing (%s)", c->name, c->operand->name,
-		    c->operand->help);
+		return ksm_failf(fail, KSM_EREFUSED, "%s: %s is missing (%s)",
+		    c->name, c->operand->name, c->operand->help);
 	if (w->total > used + 1)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "%s: '%.64s' is one word too many", c->name,
@@ -654,8 +665,8 @@ json_wanted(int end, char *const argv[])
 }
 
 enum ksm_err
-call_parse(struct ctl_call *call, int argc, char *const argv[],
-    struct ksm_fail *fail)
+call_parse(
+    struct ctl_call *call, int argc, char *const argv[], struct ksm_fail *fail)
 {
 	struct words w;
 	enum ksm_err err;
@@ -717,14 +728,14 @@ help_print(FILE *out)
 	    "Look at and steer ksmpoold, which keeps pools of DNSSEC keys "
 	    "filled.\n\ncommands:\n");
 	for (size_t i = 0; i < nitems(commands); i++)
-		(void)fprintf(out, "  %-22s %s\n", commands[i].name,
-		    commands[i].summary);
+		(void)fprintf(
+		    out, "  %-22s %s\n", commands[i].name, commands[i].summary);
 	(void)fprintf(out, "  %-22s %s\n", "help [COMMAND]",
 	    "this text, or that of a command");
 	(void)fprintf(out, "\noptions, before or after the command:\n");
 	options_print(out, globals, nitems(globals));
 	(void)fprintf(out, "\n'ksmctl COMMAND --help' says more; "
-	    "see ksmctl(1)\n");
+			   "see ksmctl(1)\n");
 }
 
 void
@@ -735,11 +746,12 @@ help_print_command(FILE *out, const struct ctl_command *c)
 	    c->operand != NULL ? c->operand->name : "",
 	    c->noptions > 0 || c->verbatim ? " [OPTIONS]" : "", c->summary);
 	if (c->verbatim)
-		(void)fprintf(out, "\noptions are those of "
+		(void)fprintf(out,
+		    "\noptions are those of "
 		    "'ksmpool-config check', see ksmpool-config(8)\n");
 	if (c->operand != NULL)
-		(void)fprintf(out, "\n  %-22s %s\n", c->operand->name,
-		    c->operand->help);
+		(void)fprintf(
+		    out, "\n  %-22s %s\n", c->operand->name, c->operand->help);
 	if (c->noptions > 0) {
 		(void)fprintf(out, "\noptions:\n");
 		options_print(out, c->options, c->noptions);

@@ -19,13 +19,13 @@
 
 enum option_kind {
 	OPTION_FLAG,
-	OPTION_TIME,	 /* time_parse; seconds on the wire */
-	OPTION_COUNT,	 /* a whole number, 0 or more */
-	OPTION_SOME,	 /* a whole number, 1 or more */
+	OPTION_TIME,  /* time_parse; seconds on the wire */
+	OPTION_COUNT, /* a whole number, 0 or more */
+	OPTION_SOME,  /* a whole number, 1 or more */
 	OPTION_NAME,
 	OPTION_ROLE,
 	OPTION_STATE,
-	OPTION_ID,	 /* a key id */
+	OPTION_ID, /* a key id */
 };
 
 struct ctl_option {
@@ -63,8 +63,8 @@ struct ctl_call {
 	const struct ctl_command *command; /* NULL: none was named */
 	const struct ctl_command *about;   /* "help status" */
 	json_t *args;			   /* owned */
-	const char *socket;		   /* borrowed from argv or environment */
-	int64_t timeout;		   /* seconds, 0: none, -1: the default */
+	const char *socket; /* borrowed from argv or environment */
+	int64_t timeout;    /* seconds, 0: none, -1: the default */
 	bool json, quiet, help, version;
 	char *const *rest; /* verbatim arguments, NULL at the end */
 };
@@ -79,8 +79,8 @@ const char *command_near(const char *word);
  * be right. call->json is set all the same, so that the caller can say it in
  * the form that was asked for. call_clear in every case.
  */
-enum ksm_err call_parse(struct ctl_call *call, int argc, char *const argv[],
-    struct ksm_fail *fail);
+enum ksm_err call_parse(
+    struct ctl_call *call, int argc, char *const argv[], struct ksm_fail *fail);
 void call_clear(struct ctl_call *call);
 
 void help_print(FILE *out);

@@ -7,11 +7,12 @@
 #include "run.h"
 
 static int
-usage_error(const struct run_streams *to, bool json,
-    const struct ksm_fail *fail)
+usage_error(
+    const struct run_streams *to, bool json, const struct ksm_fail *fail)
 {
-	struct ctl_reply r = { .type = CTL_ERROR, .exit = CTL_USAGE,
-		.code = "usage" };
+	struct ctl_reply r = {
+		.type = CTL_ERROR, .exit = CTL_USAGE, .code = "usage"
+	};
 
 	(void)snprintf(r.text, sizeof(r.text), "%s", fail->text);
 	run_say_error(to, json, NULL, &r);

@@ -55,8 +55,8 @@ table_cell(struct table *t, const char *fmt, ...)
 	if (t->failed)
 		return;
 	if (t->ncells == t->room) {
-		bigger = realloc(t->cells,
-		    (2 * t->room + 64) * sizeof(*t->cells));
+		bigger =
+		    realloc(t->cells, (2 * t->room + 64) * sizeof(*t->cells));
 		if (bigger == NULL) {
 			t->failed = true;
 			return;
@@ -255,9 +255,10 @@ print_resumed(FILE *out, const json_t *doc)
 {
 	(void)fputs("repository ", out);
 	text_print(out, text(doc, "resumed"));
-	(void)fprintf(out, ": %s\n", flag(doc, "accept_token")
-	    ? "its token is accepted as it is; it is tried again now"
-	    : "it is tried again now");
+	(void)fprintf(out, ": %s\n",
+	    flag(doc, "accept_token")
+		? "its token is accepted as it is; it is tried again now"
+		: "it is tried again now");
 }
 
 /* ---- status ---------------------------------------------------------- */
@@ -276,8 +277,8 @@ print_last_run(FILE *out, const json_t *run)
 		    number(run, "uid"));
 	else
 		notes_add(&n, "%s", text(run, "cause"));
-	notes_add(&n, "%s to %s", text(run, "started"),
-	    text_or(run, "ended", "now"));
+	notes_add(
+	    &n, "%s to %s", text(run, "started"), text_or(run, "ended", "now"));
 	notes_add(&n, "made %" PRId64 " of %" PRId64, number(run, "made"),
 	    number(run, "wanted"));
 	if (number(run, "failed") != 0)
@@ -291,8 +292,8 @@ static void
 print_pools(FILE *out, const json_t *doc)
 {
 	static const char *const heads[] = { "POLICY", "ROLE", "REPOSITORY",
-		"ALGORITHM", ">SIZE", "STRATEGY", "LEVEL", ">READY",
-		">COMING", ">REQUIRED", ">DEFICIT", "REMARKS" };
+		"ALGORITHM", ">SIZE", "STRATEGY", "LEVEL", ">READY", ">COMING",
+		">REQUIRED", ">DEFICIT", "REMARKS" };
 	const json_t *list = json_object_get(doc, "pools"), *p;
 	struct table t;
 	struct notes n;
@@ -326,8 +327,8 @@ void
 print_status(FILE *out, const json_t *doc)
 {
 	const json_t *zonelist = json_object_get(doc, "zonelist"), *name;
-	const json_t *required = json_object_get(
-	    json_object_get(doc, "backup"), "required");
+	const json_t *required =
+	    json_object_get(json_object_get(doc, "backup"), "required");
 	struct notes n = { .text = "" };
 	char human[DURATION_TEXT];
 	size_t i;
@@ -386,11 +387,12 @@ trouble_status(FILE *out, const json_t *doc)
 		    strcmp(text(o, "level"), "empty") != 0)
 			continue;
 		if (more++ < 0)
-			notes_add(&first, "pool %s %s in %s is %s: %" PRId64
-			    " ready, %" PRId64 " required", text(o, "policy"),
-			    text(o, "role"), text(o, "repository"),
-			    text(o, "level"), number(o, "ready"),
-			    number(o, "required"));
+			notes_add(&first,
+			    "pool %s %s in %s is %s: %" PRId64
+			    " ready, %" PRId64 " required",
+			    text(o, "policy"), text(o, "role"),
+			    text(o, "repository"), text(o, "level"),
+			    number(o, "ready"), number(o, "required"));
 	}
 	text_print(out, first.text);
 	if (more > 0)
@@ -406,13 +408,14 @@ print_formula(FILE *out, const json_t *t)
 	int64_t units = number(t, "units"), grown = number(t, "growth");
 	int64_t roll = number(t, "algorithm_roll");
 
-	(void)fprintf(out, "(U %" PRId64 " + g %" PRId64 ") x (S %" PRId64
-	    " + n %" PRId64 " + s %" PRId64 ") + g %" PRId64, units, grown,
-	    number(t, "scheduled"), number(t, "emergency_rolls"),
+	(void)fprintf(out,
+	    "(U %" PRId64 " + g %" PRId64 ") x (S %" PRId64 " + n %" PRId64
+	    " + s %" PRId64 ") + g %" PRId64,
+	    units, grown, number(t, "scheduled"), number(t, "emergency_rolls"),
 	    number(t, "standby"), grown);
 	if (roll != 0)
-		(void)fprintf(out, " + a %" PRId64 " x U %" PRId64, roll,
-		    units);
+		(void)fprintf(
+		    out, " + a %" PRId64 " x U %" PRId64, roll, units);
 	(void)fprintf(out, " = %" PRId64 "\n", number(t, "required"));
 }
 
@@ -426,11 +429,14 @@ print_term(FILE *out, const json_t *t)
 	duration_format(number(t, "horizon_s"), horizon);
 	(void)fprintf(out, "  formula   ");
 	print_formula(out, t);
-	(void)fprintf(out, "            zones Z %" PRId64 "%s, lifetime L %s, "
-	    "horizon H %s\n", number(t, "zones"),
+	(void)fprintf(out,
+	    "            zones Z %" PRId64 "%s, lifetime L %s, "
+	    "horizon H %s\n",
+	    number(t, "zones"),
 	    flag(t, "passthrough") ? " (passthrough: no keys)"
-	    : flag(t, "shared") ? " (sharing one key)" : "", lifetime,
-	    horizon);
+	    : flag(t, "shared")	   ? " (sharing one key)"
+				   : "",
+	    lifetime, horizon);
 }
 
 static void
@@ -447,19 +453,19 @@ print_plan_pool(FILE *out, const json_t *p)
 	text_print(out, text(p, "repository"));
 	(void)fprintf(out, ": %s %" PRId64 ", %s\n", text(p, "algorithm"),
 	    number(p, "size"), text(p, "level"));
-	json_array_foreach(terms, i, t)
-		print_term(out, t);
+	json_array_foreach(terms, i, t) print_term(out, t);
 	(void)fprintf(out, "  required  %" PRId64, number(p, "required"));
 	if (strcmp(strategy, "fixed") == 0)
 		(void)fprintf(out, " (strategy fixed, not the formula)");
 	else if (strcmp(strategy, "minimum") == 0)
 		(void)fprintf(out, " (strategy minimum: n = g = 0, "
-		    "H = MinimumHorizon)");
+				   "H = MinimumHorizon)");
 	else if (strcmp(strategy, "manual") == 0)
 		(void)fprintf(out, " (strategy manual: made by 'ksmctl topup' "
-		    "only)");
-	(void)fprintf(out, ", low water %" PRId64 ", critical below %" PRId64
-	    "\n", number(p, "low_water"), number(p, "critical"));
+				   "only)");
+	(void)fprintf(out,
+	    ", low water %" PRId64 ", critical below %" PRId64 "\n",
+	    number(p, "low_water"), number(p, "critical"));
 	(void)fprintf(out, "  stock     ");
 	json_object_foreach((json_t *)(uintptr_t)stock, state, count) {
 		(void)fprintf(out, "%s%s %" PRId64, comma, state,
@@ -470,11 +476,12 @@ print_plan_pool(FILE *out, const json_t *p)
 	(void)fprintf(out, "  deficit   %" PRId64 ", to make %" PRId64,
 	    number(p, "deficit"), number(p, "make"));
 	if (number(p, "held") != 0)
-		(void)fprintf(out, ", of these %" PRId64
-		    " held back by MaxPerRun", number(p, "held"));
+		(void)fprintf(out,
+		    ", of these %" PRId64 " held back by MaxPerRun",
+		    number(p, "held"));
 	if (number(p, "capacity_short") != 0)
-		(void)fprintf(out, ", %" PRId64
-		    " do not fit the token's Capacity",
+		(void)fprintf(out,
+		    ", %" PRId64 " do not fit the token's Capacity",
 		    number(p, "capacity_short"));
 	(void)fputc('\n', out);
 	if (known(p, "ms_per_key"))
@@ -514,12 +521,12 @@ print_tokens(FILE *out, const json_t *doc)
 			table_cell(&t, "-");
 		table_cell(&t, "%" PRId64, number(k, "pairs_held"));
 		table_cell(&t, "%" PRId64, number(k, "pairs_make"));
-		table_cell(&t, "%" PRId64, number(k, "pairs_held") +
-		    number(k, "pairs_make"));
+		table_cell(&t, "%" PRId64,
+		    number(k, "pairs_held") + number(k, "pairs_make"));
 		table_cell(&t, "%" PRId64, number(k, "pairs_over"));
 		table_cell(&t, "%" PRId64, number(k, "objects_held"));
-		table_cell(&t, "%" PRId64, number(k, "objects_held") +
-		    number(k, "objects_make"));
+		table_cell(&t, "%" PRId64,
+		    number(k, "objects_held") + number(k, "objects_make"));
 	}
 	table_print(&t, out);
 }
@@ -531,15 +538,17 @@ print_plan(FILE *out, const json_t *doc)
 	size_t i;
 
 	if (known(doc, "what_if_zones"))
-		(void)fprintf(out, "What if every policy had %" PRId64
+		(void)fprintf(out,
+		    "What if every policy had %" PRId64
 		    " zones; nothing is changed.\n\n",
 		    number(doc, "what_if_zones"));
-	json_array_foreach(list, i, p)
-		print_plan_pool(out, p);
+	json_array_foreach(list, i, p) print_plan_pool(out, p);
 	print_tokens(out, doc);
-	(void)fprintf(out, "\nin all: required %" PRId64 ", deficit %" PRId64
-	    ", to make %" PRId64 "\n", number(doc, "required"),
-	    number(doc, "deficit"), number(doc, "make"));
+	(void)fprintf(out,
+	    "\nin all: required %" PRId64 ", deficit %" PRId64
+	    ", to make %" PRId64 "\n",
+	    number(doc, "required"), number(doc, "deficit"),
+	    number(doc, "make"));
 }
 
 /* ---- keys ------------------------------------------------------------ */
@@ -549,16 +558,21 @@ void
 print_key_row(FILE *out, const json_t *k, bool first)
 {
 	if (first)
-		(void)fprintf(out, "%-32s  %-11s  %-4s  %-18s  %4s  %-20s  "
-		    "%-16s  %s\n", "ID", "STATE", "ROLE", "ALGORITHM", "SIZE",
-		    "CREATED", "REPOSITORY", "POLICY");
+		(void)fprintf(out,
+		    "%-32s  %-11s  %-4s  %-18s  %4s  %-20s  "
+		    "%-16s  %s\n",
+		    "ID", "STATE", "ROLE", "ALGORITHM", "SIZE", "CREATED",
+		    "REPOSITORY", "POLICY");
 	(void)fprintf(out, "%-32s  %-11s  %-4s  %-18s  %4" PRId64 "  %-20s  ",
 	    text(k, "id"), text(k, "state"), text(k, "role"),
 	    text(k, "algorithm"), number(k, "size"),
 	    text_or(k, "created", "-"));
 	text_print(out, text(k, "repository"));
-	(void)fprintf(out, "%*s  ", text_width(text(k, "repository")) < 16
-	    ? (int)(16 - text_width(text(k, "repository"))) : 0, "");
+	(void)fprintf(out, "%*s  ",
+	    text_width(text(k, "repository")) < 16
+		? (int)(16 - text_width(text(k, "repository")))
+		: 0,
+	    "");
 	text_print(out, text(k, "policy"));
 	(void)fputc('\n', out);
 }
@@ -574,8 +588,8 @@ void
 trouble_key_list(FILE *out, const json_t *doc)
 {
 	(void)fprintf(out, "%" PRId64 " %s created after the given time",
-	    number(doc, "count"), plural(number(doc, "count"), "key was",
-	    "keys were"));
+	    number(doc, "count"),
+	    plural(number(doc, "count"), "key was", "keys were"));
 }
 
 static void
@@ -584,8 +598,8 @@ fact_number(FILE *out, const char *label, const json_t *o, const char *field)
 	char digits[32] = "unknown";
 
 	if (known(o, field))
-		(void)snprintf(digits, sizeof(digits), "%" PRId64,
-		    number(o, field));
+		(void)snprintf(
+		    digits, sizeof(digits), "%" PRId64, number(o, field));
 	fact(out, label, digits);
 }
 
@@ -612,10 +626,11 @@ print_key(FILE *out, const json_t *doc)
 	fact(out, "intended", text_or(k, "intended", "unknown"));
 	fact(out, "started", text_or(k, "started", "unknown"));
 	fact(out, "created", text_or(k, "created", "unknown"));
-	fact(out, "signature", flag(k, "proved") ? "made and verified"
-	    : "not verified yet");
+	fact(out, "signature",
+	    flag(k, "proved") ? "made and verified" : "not verified yet");
 	if (flag(k, "adopted"))
-		fact(out, "adopted", "yes: found in the token, its answer was "
+		fact(out, "adopted",
+		    "yes: found in the token, its answer was "
 		    "lost");
 	fact_number(out, "tag as ZSK", k, "tag_zsk");
 	fact_number(out, "tag as KSK", k, "tag_ksk");
@@ -630,8 +645,8 @@ static void
 print_dry_run(FILE *out, const json_t *doc)
 {
 	static const char *const heads[] = { "POLICY", "ROLE", "REPOSITORY",
-		"ALGORITHM", ">SIZE", ">REQUIRED", ">READY", ">COMING",
-		">MAKE", ">HELD BACK", "REMARKS" };
+		"ALGORITHM", ">SIZE", ">REQUIRED", ">READY", ">COMING", ">MAKE",
+		">HELD BACK", "REMARKS" };
 	const json_t *list = json_object_get(doc, "pools"), *p;
 	struct table t;
 	struct notes n;
@@ -651,8 +666,10 @@ print_dry_run(FILE *out, const json_t *doc)
 		table_cell(&t, "%" PRId64, number(p, "held"));
 		n.text[0] = '\0';
 		if (number(p, "capacity_short") != 0)
-			notes_add(&n, "%" PRId64 " do not fit the token's "
-			    "Capacity", number(p, "capacity_short"));
+			notes_add(&n,
+			    "%" PRId64 " do not fit the token's "
+			    "Capacity",
+			    number(p, "capacity_short"));
 		if (text(p, "trouble")[0] != '\0')
 			notes_add(&n, "%s", text(p, "trouble"));
 		table_cell(&t, "%s", n.text[0] != '\0' ? n.text : "-");
@@ -669,11 +686,13 @@ print_made(FILE *out, const json_t *doc)
 	(void)fprintf(out, "made %" PRId64 " of %" PRId64 " keys",
 	    number(doc, "made"), number(doc, "wanted"));
 	if (number(doc, "failed") != 0)
-		(void)fprintf(out, ", %" PRId64 " failed",
-		    number(doc, "failed"));
+		(void)fprintf(
+		    out, ", %" PRId64 " failed", number(doc, "failed"));
 	if (number(doc, "held") != 0)
-		(void)fprintf(out, ", %" PRId64 " held back (--max N allows "
-		    "more)", number(doc, "held"));
+		(void)fprintf(out,
+		    ", %" PRId64 " held back (--max N allows "
+		    "more)",
+		    number(doc, "held"));
 	if (flag(doc, "full"))
 		(void)fprintf(out, "; every pool is full");
 	else if (text(doc, "trouble")[0] == '\0')
@@ -694,7 +713,8 @@ print_topup(FILE *out, const json_t *doc)
 		return;
 	}
 	if (tickets != NULL) {
-		(void)fprintf(out, "top-up %" PRId64 " has begun; 'ksmctl "
+		(void)fprintf(out,
+		    "top-up %" PRId64 " has begun; 'ksmctl "
 		    "status' shows how far it is\n",
 		    (int64_t)json_integer_value(json_array_get(tickets, 0)));
 		return;
@@ -725,8 +745,11 @@ print_progress(FILE *out, int64_t done, int64_t total, ksm_msec elapsed)
 	(void)fprintf(out, "\r[%s] %" PRId64 "/%" PRId64 "  %d %%", bar, done,
 	    total, (int)(part * 100));
 	if (done > 0 && elapsed >= 1000 && total > done) {
-		duration_human((int64_t)((double)elapsed / 1000 *
-		    (double)(total - done) / (double)done) + 1, human);
+		duration_human(
+		    (int64_t)((double)elapsed / 1000 * (double)(total - done) /
+			      (double)done) +
+			1,
+		    human);
 		(void)fprintf(out, "  %s left", human);
 	}
 	(void)fputs("\033[K", out);
@@ -767,8 +790,9 @@ print_reload(FILE *out, const json_t *doc)
 	print_findings(out, doc);
 	if (!flag(doc, "in_force"))
 		return; /* the error that follows says so */
-	(void)fprintf(out, "the new configuration is in force: %" PRId64
-	    " %s, %" PRId64 " %s, %" PRId64 " %s",
+	(void)fprintf(out,
+	    "the new configuration is in force: %" PRId64 " %s, %" PRId64
+	    " %s, %" PRId64 " %s",
 	    number(doc, "repositories"),
 	    plural(number(doc, "repositories"), "repository", "repositories"),
 	    number(doc, "policies"),
@@ -776,8 +800,7 @@ print_reload(FILE *out, const json_t *doc)
 	    number(doc, "zones"),
 	    plural(number(doc, "zones"), "zone", "zones"));
 	if (number(doc, "warnings") != 0)
-		(void)fprintf(out, "; %" PRId64 " %s",
-		    number(doc, "warnings"),
+		(void)fprintf(out, "; %" PRId64 " %s", number(doc, "warnings"),
 		    plural(number(doc, "warnings"), "warning", "warnings"));
 	(void)fputc('\n', out);
 }
@@ -785,8 +808,10 @@ print_reload(FILE *out, const json_t *doc)
 void
 print_stopping(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "ksmpoold (process %" PRId64 ") stops when the "
-	    "running keys are done\n", number(doc, "pid"));
+	(void)fprintf(out,
+	    "ksmpoold (process %" PRId64 ") stops when the "
+	    "running keys are done\n",
+	    number(doc, "pid"));
 }
 
 void

@@ -61,8 +61,8 @@ run_say_error(const struct run_streams *to, bool json, const char *command,
 		error_line(to->err, command, r);
 		return;
 	}
-	doc = json_pack("{s:i, s:o}", "version", MSG_CTL_VERSION, "error",
-	    error_json(r));
+	doc = json_pack(
+	    "{s:i, s:o}", "version", MSG_CTL_VERSION, "error", error_json(r));
 	document_print(to->out, doc);
 	json_decref(doc);
 }
@@ -73,8 +73,7 @@ reader_gone(FILE *out)
 {
 	struct pollfd p = { .fd = fileno(out), .events = POLLOUT };
 
-	return p.fd >= 0 && poll(&p, 1, 0) == 1 &&
-	    (p.revents & POLLERR) != 0;
+	return p.fd >= 0 && poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
 }
 
 int
@@ -107,8 +106,8 @@ bar_clear(const struct run_streams *to, struct answer *a)
 
 /* {"version":1,"keys":[ - once, before the first item or the end. */
 static void
-stream_open(const struct ctl_call *call, const struct run_streams *to,
-    struct answer *a)
+stream_open(
+    const struct ctl_call *call, const struct run_streams *to, struct answer *a)
 {
 	if (a->opened || !call->json)
 		return;
@@ -242,8 +241,9 @@ timeout_ms(const struct ctl_call *call)
 							: call->timeout * 1000;
 	if (call->timeout == 0)
 		return -1;
-	return json_is_true(json_object_get(call->args, "wait")) ? -1
-	    : TIMEOUT_DEFAULT * 1000;
+	return json_is_true(json_object_get(call->args, "wait"))
+		   ? -1
+		   : TIMEOUT_DEFAULT * 1000;
 }
 
 static json_t *
@@ -268,8 +268,7 @@ run_call(const struct ctl_call *call, const struct run_streams *to)
 
 	client_init(&cl);
 	a.doc = document_new(call->command);
-	(void)snprintf(q.command, sizeof(q.command), "%s",
-	    call->command->name);
+	(void)snprintf(q.command, sizeof(q.command), "%s", call->command->name);
 	if (!client_open(&cl, call->socket, timeout_ms(call), &r) ||
 	    !client_ask(&cl, &q, &r)) {
 		take_error(call, to, &a, &r);

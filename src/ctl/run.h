@@ -17,8 +17,8 @@ struct run_streams {
 int run_call(const struct ctl_call *call, const struct run_streams *to);
 
 /* An error in the form that was asked for: one line, or one document. */
-void run_say_error(const struct run_streams *to, bool json,
-    const char *command, const struct ctl_reply *r);
+void run_say_error(const struct run_streams *to, bool json, const char *command,
+    const struct ctl_reply *r);
 
 /*
  * Flush; an error of `out` becomes the exit status. A reader that has gone

@@ -913,6 +913,7 @@ reload_done(void *arg, enum ksm_err err, const struct conf *read,
     const struct ksm_fail *fail)
 {
 	struct command_call *call = arg;
+	const struct conf *conf;
 	size_t n = read != NULL ? read->nfindings : 0;
 
 	for (size_t i = 0; i < n && i < FINDINGS_MAX; i++) {
@@ -935,13 +936,14 @@ reload_done(void *arg, enum ksm_err err, const struct conf *read,
 		    : "the new configuration is refused");
 		return;
 	}
+	/* `read` has the findings only: the engine has taken the rest. */
+	conf = engine_conf(call->face->engine);
 	result_send(call, CTL_OK,
 	    json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}",
 		"in_force", 1,
-		"zones", (json_int_t)(read != NULL ? read->zones : 0),
-		"policies", (json_int_t)(read != NULL ? read->npolicies : 0),
-		"repositories",
-		(json_int_t)(read != NULL ? read->nrepositories : 0),
+		"zones", (json_int_t)conf->zones,
+		"policies", (json_int_t)conf->npolicies,
+		"repositories", (json_int_t)conf->nrepositories,
 		"errors", (json_int_t)(read != NULL ? read->errors : 0),
 		"warnings", (json_int_t)(read != NULL ? read->warnings : 0),
 		"notices", (json_int_t)(read != NULL ? read->notices : 0)));
@@ -1168,5 +1170,6 @@ command_end(struct command_call *call)
 bool
 command_changes(const struct command_call *call)
 {
-	return call->command != NULL && call->command->changes;
+	return call->command != NULL && call->command->changes &&
+	    !arg_bool(call, "dry_run");
 }

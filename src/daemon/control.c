@@ -19,14 +19,14 @@
 #include "commands.h"
 
 #define CLIENTS_MAX	64
-#define CLIENTS_ROOT	4	      /* of these, kept free for root */
-#define CLIENTS_PER_UID 16	      /* root has no such limit */
-#define BUFFER_HIGH	65536	      /* above it nothing more is made */
+#define CLIENTS_ROOT	4     /* of these, kept free for root */
+#define CLIENTS_PER_UID 16    /* root has no such limit */
+#define BUFFER_HIGH	65536 /* above it nothing more is made */
 #define REQUEST_USEC	(10 * UINT64_C(1000000))
 #define STALLED_USEC	(60 * UINT64_C(1000000))
-#define ACCEPT_BATCH	16	      /* per turn of the loop */
+#define ACCEPT_BATCH	16 /* per turn of the loop */
 #define ACCEPT_PAUSE	UINT64_C(1000000)
-#define DENIED_EVERY	10000	      /* ms between log lines */
+#define DENIED_EVERY	10000 /* ms between log lines */
 
 /*
  *   READING --line--> RUNNING --last reply--> CLOSING --buffer empty--> freed
@@ -111,7 +111,7 @@ client_watch(struct client *cl)
 	if (cl->state == CLIENT_READING)
 		events = EPOLLIN;
 	else if (cl->broken || cl->outlen > cl->outoff ||
-	    cl->state == CLIENT_CLOSING || command_streams(&cl->call))
+		 cl->state == CLIENT_CLOSING || command_streams(&cl->call))
 		events = EPOLLOUT;
 	(void)sd_event_source_set_io_events(cl->io, events);
 }
@@ -180,8 +180,8 @@ client_request(struct client *cl, size_t len)
 	(void)sd_event_source_set_enabled(cl->timer, SD_EVENT_OFF);
 	err = ctl_request_decode(cl->in, len, &request, &fail);
 	if (err == KSM_OK && len != cl->inlen)
-		err = ksm_failf(&fail, KSM_EPROTO,
-		    "request: only one line per connection");
+		err = ksm_failf(
+		    &fail, KSM_EPROTO, "request: only one line per connection");
 	free(cl->in);
 	cl->in = NULL;
 	if (err != KSM_OK) {
@@ -192,12 +192,12 @@ client_request(struct client *cl, size_t len)
 	command_start(&cl->call, &request);
 	if (command_changes(&cl->call))
 		log_info("control: %s asked for by uid %" PRId64
-		    ", process %" PRId64, request.command, cl->call.uid,
-		    cl->call.pid);
+			 ", process %" PRId64,
+		    request.command, cl->call.uid, cl->call.pid);
 	else
 		log_debug("control: %s asked for by uid %" PRId64
-		    ", process %" PRId64, request.command, cl->call.uid,
-		    cl->call.pid);
+			  ", process %" PRId64,
+		    request.command, cl->call.uid, cl->call.pid);
 out:
 	ctl_request_clear(&request);
 }
@@ -215,8 +215,8 @@ client_read(struct client *cl)
 	if (n == 0 && cl->inlen == 0)
 		return false;
 	if (n == 0) {
-		client_refuse(cl, "bad-request",
-		    "request: the line has no end");
+		client_refuse(
+		    cl, "bad-request", "request: the line has no end");
 		return true;
 	}
 	newline = memchr(cl->in + cl->inlen, '\n', (size_t)n);
@@ -224,8 +224,8 @@ client_read(struct client *cl)
 	if (newline != NULL)
 		client_request(cl, (size_t)(newline - cl->in) + 1);
 	else if (cl->inlen == MSG_CTL_LINE)
-		client_refuse(cl, "bad-request",
-		    "request: longer than 65536 bytes");
+		client_refuse(
+		    cl, "bad-request", "request: longer than 65536 bytes");
 	return true;
 }
 
@@ -256,7 +256,8 @@ client_push(struct client *cl)
 {
 	if (!client_flush(cl))
 		return false;
-	if (command_streams(&cl->call) && cl->outlen - cl->outoff < BUFFER_HIGH) {
+	if (command_streams(&cl->call) &&
+	    cl->outlen - cl->outoff < BUFFER_HIGH) {
 		/* Drop what was sent, so that the buffer stays bounded. */
 		if (cl->outoff > 0) {
 			memmove(cl->out, cl->out + cl->outoff,
@@ -346,8 +347,8 @@ peer_allowed(const struct control *c, int fd, const struct ucred *peer)
 
 /* One error line into a fresh socket, which always has room for it. */
 static void
-peer_refuse(int fd, int status, const char *code, const char *hint,
-    const char *text)
+peer_refuse(
+    int fd, int status, const char *code, const char *hint, const char *text)
 {
 	struct ctl_reply r = { .type = CTL_ERROR, .exit = status };
 	char *line;
@@ -357,8 +358,7 @@ peer_refuse(int fd, int status, const char *code, const char *hint,
 	(void)snprintf(r.text, sizeof(r.text), "%s", text);
 	line = ctl_reply_encode(&r);
 	if (line != NULL)
-		(void)send(fd, line, strlen(line),
-		    MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
 	free(line);
 }
 
@@ -380,8 +380,8 @@ peer_denied(struct control *c, int fd, const struct ucred *peer)
 	if (c->denied_said != 0 && now - c->denied_said < DENIED_EVERY)
 		return;
 	log_notice("control: denied uid %u, process %d (%" PRId64
-	    " since the last such line)", (unsigned int)peer->uid,
-	    (int)peer->pid, c->denied);
+		   " since the last such line)",
+	    (unsigned int)peer->uid, (int)peer->pid, c->denied);
 	c->denied_said = now;
 	c->denied = 0;
 }
@@ -396,7 +396,7 @@ peer_too_many(const struct control *c, uid_t uid)
 		return c->nclients >= CLIENTS_MAX;
 	if (c->nclients >= CLIENTS_MAX - CLIENTS_ROOT)
 		return true;
-	LIST_FOREACH(cl, &c->clients, link)
+	for (cl = LIST_FIRST(&c->clients); cl != NULL; cl = LIST_NEXT(cl, link))
 		mine += cl->uid == uid;
 	return mine >= CLIENTS_PER_UID;
 }
@@ -424,8 +424,8 @@ client_new(struct control *c, int fd, const struct ucred *peer)
 	c->nclients++;
 	cl->in = malloc(MSG_CTL_LINE);
 	if (cl->in != NULL)
-		r = sd_event_add_io(c->event, &cl->io, fd, EPOLLIN, on_client,
-		    cl);
+		r = sd_event_add_io(
+		    c->event, &cl->io, fd, EPOLLIN, on_client, cl);
 	if (r >= 0)
 		r = sd_event_add_time_relative(c->event, &cl->timer,
 		    CLOCK_MONOTONIC, REQUEST_USEC, 250000, on_client_time, cl);
@@ -451,15 +451,15 @@ on_pause_over(sd_event_source *source, uint64_t usec, void *arg)
 static void
 listen_pause(struct control *c, int error)
 {
-	log_warning("control: no client can be accepted for 1 s: %s",
-	    strerror(error));
+	log_warning(
+	    "control: no client can be accepted for 1 s: %s", strerror(error));
 	if (c->pause == NULL) {
 		if (sd_event_add_time_relative(c->event, &c->pause,
-		    CLOCK_MONOTONIC, ACCEPT_PAUSE, 0, on_pause_over, c) < 0)
+			CLOCK_MONOTONIC, ACCEPT_PAUSE, 0, on_pause_over, c) < 0)
 			return;
-	} else if (sd_event_source_set_time_relative(c->pause,
-	    ACCEPT_PAUSE) < 0 ||
-	    sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT) < 0)
+	} else if (sd_event_source_set_time_relative(c->pause, ACCEPT_PAUSE) <
+		       0 ||
+		   sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT) < 0)
 		return;
 	(void)sd_event_source_set_enabled(c->io, SD_EVENT_OFF);
 }
@@ -475,8 +475,8 @@ on_listen(sd_event_source *source, int listener, uint32_t revents, void *arg)
 	(void)source;
 	(void)revents;
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		fd = accept4(listener, NULL, NULL,
-		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+		fd =
+		    accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd == -1 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
 		if (fd == -1) {
@@ -514,13 +514,13 @@ path_clear(const struct sockaddr_un *addr, struct ksm_fail *fail)
 
 	if (lstat(path, &sb) == -1) {
 		if (errno != ENOENT)
-			err = ksm_failf(fail, KSM_ESYS, "%s: %s", path,
-			    strerror(errno));
+			err = ksm_failf(
+			    fail, KSM_ESYS, "%s: %s", path, strerror(errno));
 		goto out;
 	}
 	if (!S_ISSOCK(sb.st_mode)) {
-		err = ksm_failf(fail, KSM_EREFUSED,
-		    "%s exists and is not a socket", path);
+		err = ksm_failf(
+		    fail, KSM_EREFUSED, "%s exists and is not a socket", path);
 		goto out;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -531,8 +531,8 @@ path_clear(const struct sockaddr_un *addr, struct ksm_fail *fail)
 	/* EAGAIN: its queue is full, so somebody owns it. */
 	if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
 	    errno == EAGAIN) {
-		err = ksm_failf(fail, KSM_EBUSY,
-		    "%s: another daemon listens there", path);
+		err = ksm_failf(
+		    fail, KSM_EBUSY, "%s: another daemon listens there", path);
 		goto out;
 	}
 	if (errno != ECONNREFUSED && errno != ENOENT) {
@@ -584,8 +584,8 @@ out:
 
 /* Nobody but us can connect before the group is set. */
 static enum ksm_err
-path_bind(struct control *c, const struct sockaddr_un *addr,
-    struct ksm_fail *fail)
+path_bind(
+    struct control *c, const struct sockaddr_un *addr, struct ksm_fail *fail)
 {
 	struct stat sb;
 	mode_t mask;
@@ -596,31 +596,30 @@ path_bind(struct control *c, const struct sockaddr_un *addr,
 	error = errno;
 	(void)umask(mask);
 	if (r == -1)
-		return ksm_failf(fail, KSM_ESYS, "bind %s: %s", c->path,
-		    strerror(error));
+		return ksm_failf(
+		    fail, KSM_ESYS, "bind %s: %s", c->path, strerror(error));
 	c->bound = true;
 	if (lstat(c->path, &sb) == -1)
-		return ksm_failf(fail, KSM_ESYS, "%s: %s", c->path,
-		    strerror(errno));
+		return ksm_failf(
+		    fail, KSM_ESYS, "%s: %s", c->path, strerror(errno));
 	c->dev = sb.st_dev;
 	c->ino = sb.st_ino;
 	if (c->group[0] == '\0')
 		return KSM_OK;
 	if (lchown(c->path, (uid_t)-1, c->gid) == -1)
-		return ksm_failf(fail,
-		    errno == EPERM ? KSM_EREFUSED : KSM_ESYS,
+		return ksm_failf(fail, errno == EPERM ? KSM_EREFUSED : KSM_ESYS,
 		    "%s: cannot give it to group '%s': %s (the daemon's user "
-		    "must be a member)", c->path, c->group, strerror(errno));
+		    "must be a member)",
+		    c->path, c->group, strerror(errno));
 	if (chmod(c->path, 0660) == -1)
-		return ksm_failf(fail, KSM_ESYS, "%s: chmod: %s", c->path,
-		    strerror(errno));
+		return ksm_failf(
+		    fail, KSM_ESYS, "%s: chmod: %s", c->path, strerror(errno));
 	return KSM_OK;
 }
 
 enum ksm_err
 control_open(sd_event *event, const char *path, const char *group,
-    const struct daemon_face *face, struct control **out,
-    struct ksm_fail *fail)
+    const struct daemon_face *face, struct control **out, struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -665,14 +664,14 @@ control_open(sd_event *event, const char *path, const char *group,
 	if (err != KSM_OK)
 		goto out;
 	if (listen(c->fd, SOMAXCONN) == -1) {
-		err = ksm_failf(fail, KSM_ESYS, "listen on %s: %s", path,
-		    strerror(errno));
+		err = ksm_failf(
+		    fail, KSM_ESYS, "listen on %s: %s", path, strerror(errno));
 		goto out;
 	}
 	r = sd_event_add_io(event, &c->io, c->fd, EPOLLIN, on_listen, c);
 	if (r < 0) {
-		err = ksm_failf(fail, KSM_ESYS, "watch %s: %s", path,
-		    strerror(-r));
+		err = ksm_failf(
+		    fail, KSM_ESYS, "watch %s: %s", path, strerror(-r));
 		goto out;
 	}
 	*out = c;
@@ -715,7 +714,7 @@ control_poll(struct control *c)
 	struct client *cl;
 
 	/* Nothing is freed here: answers are only appended. */
-	LIST_FOREACH(cl, &c->clients, link)
+	for (cl = LIST_FIRST(&c->clients); cl != NULL; cl = LIST_NEXT(cl, link))
 		if (cl->state == CLIENT_RUNNING)
 			command_poll(&cl->call);
 }

@@ -31,8 +31,8 @@ try_request(const char *line, size_t len)
 	written = ctl_request_encode(&r);
 	if (written != NULL) { /* NULL: escapes made it too long */
 		must(strlen(written) <= MSG_CTL_LINE);
-		must(ctl_request_decode(written, strlen(written), &back,
-		    NULL) == KSM_OK);
+		must(ctl_request_decode(
+			 written, strlen(written), &back, NULL) == KSM_OK);
 		must(strcmp(r.command, back.command) == 0);
 		must(json_equal(r.args, back.args));
 		ctl_request_clear(&back);
@@ -54,8 +54,8 @@ try_reply(const char *line, size_t len)
 	}
 	written = ctl_reply_encode(&r);
 	if (written != NULL) {
-		must(ctl_reply_decode(written, strlen(written), &back,
-		    NULL) == KSM_OK);
+		must(ctl_reply_decode(written, strlen(written), &back, NULL) ==
+		     KSM_OK);
 		must(r.type == back.type && r.exit == back.exit);
 		must(r.done == back.done && r.total == back.total);
 		must(strcmp(r.code, back.code) == 0);

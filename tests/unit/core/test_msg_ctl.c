@@ -17,13 +17,15 @@ a_request_comes_back_as_it_was_sent(void **ctx)
 	char *line;
 
 	(void)ctx;
-	r.args = json_pack("{s:s, s:i, s:b}", "policy", "d\xc3\xa9" "faut \"x\"",
+	r.args = json_pack("{s:s, s:i, s:b}", "policy",
+	    "d\xc3\xa9"
+	    "faut \"x\"",
 	    "max", 40, "wait", 1);
 	line = ctl_request_encode(&r);
 	assert_non_null(line);
 	assert_int_equal(line[strlen(line) - 1], '\n');
-	assert_int_equal(ctl_request_decode(line, strlen(line), &back, NULL),
-	    KSM_OK);
+	assert_int_equal(
+	    ctl_request_decode(line, strlen(line), &back, NULL), KSM_OK);
 	assert_string_equal(back.command, "key list");
 	assert_true(json_equal(back.args, r.args));
 	free(line);
@@ -38,8 +40,8 @@ a_request_without_arguments_has_an_empty_object(void **ctx)
 	char *line = ctl_request_encode(&r);
 
 	(void)ctx;
-	assert_string_equal(line,
-	    "{\"v\":1,\"command\":\"status\",\"args\":{}}\n");
+	assert_string_equal(
+	    line, "{\"v\":1,\"command\":\"status\",\"args\":{}}\n");
 	free(line);
 }
 
@@ -71,13 +73,15 @@ a_wrong_request_is_refused_with_the_word_that_is_wrong(void **ctx)
 		{ "{\"v\":1,\"command\":\"x\",\"args\":{}}\n{}\n", "line" },
 		{ "{\"v\":1,\"command\":\"x\",\"args\":{}} {}", "not JSON" },
 		{ "{\"v\":1,\"command\":\"x\",\"args\":{\"n\":"
-		  "99999999999999999999}}", "too big" },
+		  "99999999999999999999}}",
+		    "too big" },
 		{ "{\"v\":1,\"command\":\"a\\u0000\",\"args\":{}}",
 		    "not JSON" },
 		{ "{\"v\":1,\"command\":\"\xff\",\"args\":{}}", "not JSON" },
 		{ "{\"v\":1,\"command\":"
 		  "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-		  "xxxxxxx\",\"args\":{}}", "longer than 63" },
+		  "xxxxxxx\",\"args\":{}}",
+		    "longer than 63" },
 	};
 
 	(void)ctx;
@@ -85,8 +89,8 @@ a_wrong_request_is_refused_with_the_word_that_is_wrong(void **ctx)
 		struct ksm_fail fail = { .text = "" };
 		struct ctl_request r;
 
-		if (ctl_request_decode(cases[i].line, strlen(cases[i].line),
-		    &r, &fail) != KSM_EPROTO ||
+		if (ctl_request_decode(cases[i].line, strlen(cases[i].line), &r,
+			&fail) != KSM_EPROTO ||
 		    strstr(fail.text, cases[i].word) == NULL)
 			fail_msg("%s: \"%s\" does not say \"%s\"",
 			    cases[i].line, fail.text, cases[i].word);
@@ -100,8 +104,8 @@ bytes_that_are_zero_are_refused(void **ctx)
 	struct ctl_request r;
 
 	(void)ctx;
-	assert_int_equal(ctl_request_decode(line, sizeof(line) - 1, &r, NULL),
-	    KSM_EPROTO);
+	assert_int_equal(
+	    ctl_request_decode(line, sizeof(line) - 1, &r, NULL), KSM_EPROTO);
 }
 
 static void
@@ -121,8 +125,9 @@ static void
 a_line_may_have_64_kib_and_not_a_byte_more(void **ctx)
 {
 	struct ctl_request r = { .command = "x" }, back;
-	size_t frame = strlen("{\"v\":1,\"command\":\"x\",\"args\":{\"a\":\"\"}}"
-	    "\n");
+	size_t frame =
+	    strlen("{\"v\":1,\"command\":\"x\",\"args\":{\"a\":\"\"}}"
+		   "\n");
 	char *text = malloc(MSG_CTL_LINE), *line;
 
 	(void)ctx;
@@ -132,8 +137,8 @@ a_line_may_have_64_kib_and_not_a_byte_more(void **ctx)
 	line = ctl_request_encode(&r);
 	assert_non_null(line);
 	assert_int_equal(strlen(line), MSG_CTL_LINE);
-	assert_int_equal(ctl_request_decode(line, strlen(line), &back, NULL),
-	    KSM_OK);
+	assert_int_equal(
+	    ctl_request_decode(line, strlen(line), &back, NULL), KSM_OK);
 	ctl_request_clear(&back);
 	ctl_request_clear(&r);
 	free(line);
@@ -144,8 +149,8 @@ a_line_may_have_64_kib_and_not_a_byte_more(void **ctx)
 	assert_null(ctl_request_encode(&r));
 	ctl_request_clear(&r);
 	memset(text, ' ', MSG_CTL_LINE);
-	assert_int_equal(ctl_request_decode(text, MSG_CTL_LINE, &back, NULL),
-	    KSM_EPROTO);
+	assert_int_equal(
+	    ctl_request_decode(text, MSG_CTL_LINE, &back, NULL), KSM_EPROTO);
 	free(text);
 }
 
@@ -154,11 +159,16 @@ every_type_of_reply_comes_back_as_it_was_sent(void **ctx)
 {
 	struct ctl_reply replies[] = {
 		{ .type = CTL_ITEM },
-		{ .type = CTL_PROGRESS, .done = 7, .total = INT64_MAX,
+		{ .type = CTL_PROGRESS,
+		    .done = 7,
+		    .total = INT64_MAX,
 		    .text = "busy" },
 		{ .type = CTL_RESULT, .exit = CTL_ATTENTION },
-		{ .type = CTL_ERROR, .exit = CTL_FAILED, .code = "unknown-key",
-		    .text = "no key", .hint = "look" },
+		{ .type = CTL_ERROR,
+		    .exit = CTL_FAILED,
+		    .code = "unknown-key",
+		    .text = "no key",
+		    .hint = "look" },
 	};
 
 	(void)ctx;
@@ -169,8 +179,8 @@ every_type_of_reply_comes_back_as_it_was_sent(void **ctx)
 		char *line = ctl_reply_encode(&replies[i]);
 
 		assert_non_null(line);
-		assert_int_equal(ctl_reply_decode(line, strlen(line), &back,
-		    NULL), KSM_OK);
+		assert_int_equal(
+		    ctl_reply_decode(line, strlen(line), &back, NULL), KSM_OK);
 		assert_int_equal(back.type, replies[i].type);
 		assert_int_equal(back.exit, replies[i].exit);
 		assert_int_equal(back.done, replies[i].done);
@@ -179,7 +189,7 @@ every_type_of_reply_comes_back_as_it_was_sent(void **ctx)
 		assert_string_equal(back.text, replies[i].text);
 		assert_string_equal(back.hint, replies[i].hint);
 		assert_true(replies[i].body == NULL ||
-		    json_equal(back.body, replies[i].body));
+			    json_equal(back.body, replies[i].body));
 		ctl_reply_clear(&back);
 		ctl_reply_clear(&replies[i]);
 		free(line);
@@ -196,18 +206,18 @@ a_reply_has_exactly_the_fields_of_its_type(void **ctx)
 		"{\"v\":1,\"type\":\"item\",\"result\":{}}",
 		"{\"v\":1,\"type\":\"item\",\"item\":{},\"exit\":0}",
 		"{\"v\":1,\"type\":\"progress\",\"done\":-1,\"total\":1,"
-		    "\"text\":\"\"}",
+		"\"text\":\"\"}",
 		"{\"v\":1,\"type\":\"progress\",\"done\":1,\"total\":1}",
 		"{\"v\":1,\"type\":\"result\",\"result\":{}}",
 		"{\"v\":1,\"type\":\"result\",\"exit\":256,\"result\":{}}",
 		"{\"v\":1,\"type\":\"result\",\"exit\":4294967296,"
-		    "\"result\":{}}",
+		"\"result\":{}}",
 		"{\"v\":1,\"type\":\"result\",\"exit\":-1,\"result\":{}}",
 		"{\"v\":1,\"type\":\"error\",\"exit\":2,\"code\":\"x\","
-		    "\"text\":\"y\"}",
+		"\"text\":\"y\"}",
 		"{\"v\":1,\"type\":\"error\",\"exit\":2,\"code\":"
-		    "\"a-code-of-more-than-31-bytes-is-none\",\"text\":\"y\","
-		    "\"hint\":\"\"}",
+		"\"a-code-of-more-than-31-bytes-is-none\",\"text\":\"y\","
+		"\"hint\":\"\"}",
 	};
 
 	(void)ctx;
@@ -216,7 +226,8 @@ a_reply_has_exactly_the_fields_of_its_type(void **ctx)
 		struct ctl_reply r;
 
 		if (ctl_reply_decode(lines[i], strlen(lines[i]), &r, &fail) !=
-		    KSM_EPROTO || fail.text[0] == '\0')
+			KSM_EPROTO ||
+		    fail.text[0] == '\0')
 			fail_msg("%s was taken", lines[i]);
 	}
 }
@@ -230,11 +241,12 @@ text_that_is_not_utf8_is_made_so(void **ctx)
 		{ "", "" },
 		{ "plain", "plain" },
 		{ "d\xc3\xa9j\xc3\xa0", "d\xc3\xa9j\xc3\xa0" },
-		{ "\xe2\x82\xac \xf0\x9f\x94\x91", "\xe2\x82\xac \xf0\x9f\x94\x91" },
-		{ "caf\xe9", "caf?" },		     /* Latin-1 */
-		{ "\xc0\xaf", "??" },		     /* overlong */
-		{ "\xed\xa0\x80", "???" },	     /* a surrogate */
-		{ "\xf4\x90\x80\x80", "????" },	     /* above U+10FFFF */
+		{ "\xe2\x82\xac \xf0\x9f\x94\x91",
+		    "\xe2\x82\xac \xf0\x9f\x94\x91" },
+		{ "caf\xe9", "caf?" },		/* Latin-1 */
+		{ "\xc0\xaf", "??" },		/* overlong */
+		{ "\xed\xa0\x80", "???" },	/* a surrogate */
+		{ "\xf4\x90\x80\x80", "????" }, /* above U+10FFFF */
 		{ "cut \xe2\x82", "cut ??" },
 	};
 
@@ -275,8 +287,8 @@ an_error_text_cut_in_a_character_still_travels(void **ctx)
 	r.text[sizeof(r.text) - 2] = '\xc3';
 	line = ctl_reply_encode(&r);
 	assert_non_null(line);
-	assert_int_equal(ctl_reply_decode(line, strlen(line), &back, NULL),
-	    KSM_OK);
+	assert_int_equal(
+	    ctl_reply_decode(line, strlen(line), &back, NULL), KSM_OK);
 	assert_int_equal(back.text[sizeof(r.text) - 2], '?');
 	free(line);
 }
@@ -293,8 +305,7 @@ main(void)
 		cmocka_unit_test(bytes_that_are_zero_are_refused),
 		cmocka_unit_test(nesting_without_end_is_refused),
 		cmocka_unit_test(a_line_may_have_64_kib_and_not_a_byte_more),
-		cmocka_unit_test(
-		    every_type_of_reply_comes_back_as_it_was_sent),
+		cmocka_unit_test(every_type_of_reply_comes_back_as_it_was_sent),
 		cmocka_unit_test(a_reply_has_exactly_the_fields_of_its_type),
 		cmocka_unit_test(text_that_is_not_utf8_is_made_so),
 		cmocka_unit_test(long_text_is_cut_between_characters),

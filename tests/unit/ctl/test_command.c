@@ -18,7 +18,7 @@ parse(const char *words, struct ctl_call *call, struct ksm_fail *fail)
 	int argc = 1;
 
 	(void)snprintf(text, sizeof(text), "%s", words);
-	argv[0] = (char *)(uintptr_t)"ksmctl";
+	argv[0] = (char *)(uintptr_t) "ksmctl";
 	for (char *w = strtok(text, " "); w != NULL; w = strtok(NULL, " "))
 		argv[argc++] = w;
 	argv[argc] = NULL;
@@ -39,8 +39,8 @@ options_stand_before_or_after_the_command(void **ctx)
 	for (size_t i = 0; i < nitems(lines); i++) {
 		struct ksm_fail fail = { .text = "" };
 		struct ctl_call call;
-		json_t *want = json_pack("{s:s, s:i}", "policy", "p",
-		    "created_after", 60);
+		json_t *want =
+		    json_pack("{s:s, s:i}", "policy", "p", "created_after", 60);
 
 		if (parse(lines[i], &call, &fail) != KSM_OK)
 			fail_msg("%s: %s", lines[i], fail.text);
@@ -86,8 +86,8 @@ every_kind_of_value_reaches_the_request(void **ctx)
 		if (err != KSM_OK)
 			fail_msg("%s: %s", cases[i].line, fail.text);
 		if (!json_equal(call.args, want))
-			fail_msg("%s: %s", cases[i].line,
-			    json_dumps(call.args, 0));
+			fail_msg(
+			    "%s: %s", cases[i].line, json_dumps(call.args, 0));
 		json_decref(want);
 		call_clear(&call);
 	}
@@ -99,7 +99,8 @@ a_wrong_line_is_told_how_it_would_be_right(void **ctx)
 	static const struct {
 		const char *line, *words;
 	} cases[] = {
-		{ "stauts", "unknown command 'stauts'; did you mean 'status'?" },
+		{ "stauts",
+		    "unknown command 'stauts'; did you mean 'status'?" },
 		{ "paln", "did you mean 'plan'?" },
 		{ "keys list", "did you mean 'key list'?" },
 		{ "key lsit", "unknown command 'key lsit'; did you mean "
@@ -154,8 +155,8 @@ the_form_of_errors_is_known_before_the_error(void **ctx)
 	assert_int_equal(parse("stauts --json", &call, NULL), KSM_EREFUSED);
 	assert_true(call.json);
 	call_clear(&call);
-	assert_int_equal(parse("status --zones --json", &call, NULL),
-	    KSM_EREFUSED);
+	assert_int_equal(
+	    parse("status --zones --json", &call, NULL), KSM_EREFUSED);
 	assert_true(call.json);
 	call_clear(&call);
 }
@@ -166,8 +167,9 @@ what_follows_check_is_not_ours(void **ctx)
 	struct ctl_call call;
 
 	(void)ctx;
-	assert_int_equal(parse("--json check --strict --config /x --json",
-	    &call, NULL), KSM_OK);
+	assert_int_equal(
+	    parse("--json check --strict --config /x --json", &call, NULL),
+	    KSM_OK);
 	assert_true(call.json);
 	assert_string_equal(call.command->name, "check");
 	assert_string_equal(call.rest[0], "--strict");
@@ -207,8 +209,8 @@ help_is_there_for_every_command(void **ctx)
 		assert_ptr_equal(call.about, c);
 		call_clear(&call);
 		if (!c->verbatim) {
-			(void)snprintf(line, sizeof(line), "%s --help",
-			    c->name);
+			(void)snprintf(
+			    line, sizeof(line), "%s --help", c->name);
 			assert_int_equal(parse(line, &call, NULL), KSM_OK);
 			assert_ptr_equal(call.about, c);
 			call_clear(&call);
@@ -235,7 +237,7 @@ an_option_means_the_same_in_every_command(void **ctx)
 			for (size_t x = 0; x < a->noptions; x++)
 				for (size_t y = 0; y < b->noptions; y++)
 					if (strcmp(a->options[x].name,
-					    b->options[y].name) == 0) {
+						b->options[y].name) == 0) {
 						assert_int_equal(
 						    a->options[x].kind,
 						    b->options[y].kind);
@@ -255,9 +257,9 @@ distance_counts_typing_errors(void **ctx)
 	assert_int_equal(word_distance("statuss", "status"), 1);
 	assert_int_equal(word_distance("stutas", "status"), 2);
 	assert_int_equal(word_distance("", "plan"), 4);
-	assert_true(word_distance("x",
-	    "a-word-that-is-far-longer-than-any-command-or-option-could-ever-"
-	    "be") >= 64);
+	assert_true(word_distance("x", "a-word-that-is-far-longer-than-any-"
+				       "command-or-option-could-ever-"
+				       "be") >= 64);
 }
 
 int

@@ -43,17 +43,17 @@ expect(void (*print)(FILE *out, const json_t *doc), const char *doc,
 	free(got);
 }
 
-#define POOL(level, ready, more)                                              \
-	"{'policy':'default','role':'KSK','repository':'SoftHSM',"            \
-	"'algorithm':'RSASHA256','size':2048,'strategy':'formula',"           \
-	"'level':'" level "','required':38,'ready':" ready ",'coming':1,"     \
+#define POOL(level, ready, more)                                          \
+	"{'policy':'default','role':'KSK','repository':'SoftHSM',"        \
+	"'algorithm':'RSASHA256','size':2048,'strategy':'formula',"       \
+	"'level':'" level "','required':38,'ready':" ready ",'coming':1," \
 	"'deficit':2" more "}"
 
-#define REPOSITORY(status, more)                                              \
-	"{'name':'SoftHSM','status':'" status "','token':'OpenDNSSEC',"       \
-	"'serial':'a1','sessions':2,'generators':1,'busy':1,'overdue':0,"     \
-	"'settling':0,'verifying':0,'missing':0,'quarantined':0,"             \
-	"'orphans':0,'foreign':0,'debris':0,'deaths':0,"                      \
+#define REPOSITORY(status, more)                                          \
+	"{'name':'SoftHSM','status':'" status "','token':'OpenDNSSEC',"   \
+	"'serial':'a1','sessions':2,'generators':1,'busy':1,'overdue':0," \
+	"'settling':0,'verifying':0,'missing':0,'quarantined':0,"         \
+	"'orphans':0,'foreign':0,'debris':0,'deaths':0,"                  \
 	"'looked':'2026-11-25T13:00:00Z','pairs':36,'capacity':null" more "}"
 
 static void
@@ -69,8 +69,10 @@ status_is_three_tables(void **ctx)
 	    "'last_run':{'cause':'topup','uid':0,"
 	    "'started':'2026-11-25T13:00:00Z','ended':'2026-11-25T13:00:40Z',"
 	    "'wanted':38,'made':36,'failed':0,'held':2},"
-	    "'repositories':[" REPOSITORY("ok", "") "],"
-	    "'pools':[" POOL("ok", "35", ",'held':2,'trouble':null") "]}",
+	    "'repositories':[" REPOSITORY(
+		"ok", "") "],"
+			  "'pools':[" POOL(
+			      "ok", "35", ",'held':2,'trouble':null") "]}",
 
 	    "daemon         ksmpoold 0.1.0, process 812, up 1 min 30 s since "
 	    "2026-11-25T13:00:00Z\n"
@@ -113,24 +115,25 @@ trouble_is_one_line_and_says_how_much_more(void **ctx)
 {
 	(void)ctx;
 	expect(trouble_status,
-	    "{'repositories':[" REPOSITORY("ok", "") ","
-	    REPOSITORY("parked", ",'reason':'wrong PIN'") "],"
-	    "'pools':[" POOL("empty", "0", "") "," POOL("critical", "1", "")
-	    "," POOL("low", "20", "") "]}",
+	    "{'repositories':[" REPOSITORY("ok", "") "," REPOSITORY("parked",
+		",'reason':'wrong PIN'") "],"
+					 "'pools':[" POOL("empty", "0",
+					     "") "," POOL("critical", "1",
+					     "") "," POOL("low", "20", "") "]}",
 	    "repository SoftHSM is parked: wrong PIN (and 2 more)");
 	expect(trouble_status,
-	    "{'repositories':[" REPOSITORY("starting", "") "],"
-	    "'pools':[" POOL("critical", "3", "") "]}",
+	    "{'repositories':[" REPOSITORY(
+		"starting", "") "],"
+				"'pools':[" POOL("critical", "3", "") "]}",
 	    "pool default KSK in SoftHSM is critical: 3 ready, 38 required");
 	expect(trouble_status,
-	    "{'clock':'behind','repositories':[],'pools':[]}",
-	    "clock: behind");
+	    "{'clock':'behind','repositories':[],'pools':[]}", "clock: behind");
 }
 
-#define TERM(shared, pass, a)                                                 \
-	"{'line':9,'zones':10,'shared':" shared ",'passthrough':" pass ","    \
-	"'lifetime_s':31536000,'horizon_s':2592000,'units':10,"               \
-	"'scheduled':1,'emergency_rolls':2,'standby':0,'growth':2,"           \
+#define TERM(shared, pass, a)                                              \
+	"{'line':9,'zones':10,'shared':" shared ",'passthrough':" pass "," \
+	"'lifetime_s':31536000,'horizon_s':2592000,'units':10,"            \
+	"'scheduled':1,'emergency_rolls':2,'standby':0,'growth':2,"        \
 	"'algorithm_roll':" a ",'required':38}"
 
 static void
@@ -143,10 +146,12 @@ plan_shows_the_formula_with_its_numbers(void **ctx)
 		",'low_water':31,'critical':20,'make':2,'held':0,"
 		"'capacity_short':0,'ms_per_key':1500,'fill_s':3,"
 		"'stock':{'made':1,'ready':35},'trouble':null,"
-		"'terms':[" TERM("false", "false", "0") "]") "],"
-	    "'tokens':[{'repository':'SoftHSM','capacity':100,"
-	    "'pairs_held':36,'pairs_make':2,'pairs_over':0,"
-	    "'objects_held':72,'objects_make':4}]}",
+		"'terms':[" TERM("false", "false",
+		    "0") "]") "],"
+			      "'tokens':[{'repository':'SoftHSM','capacity':"
+			      "100,"
+			      "'pairs_held':36,'pairs_make':2,'pairs_over':0,"
+			      "'objects_held':72,'objects_make':4}]}",
 
 	    "default KSK in SoftHSM: RSASHA256 2048, ok\n"
 	    "  formula   (U 10 + g 2) x (S 1 + n 2 + s 0) + g 2 = 38\n"
@@ -182,7 +187,7 @@ plan_says_where_the_formula_does_not_decide(void **ctx)
 	assert_non_null(strstr(text, "(strategy fixed, not the formula)"));
 	assert_non_null(strstr(text, "stock     none\n"));
 	assert_non_null(strstr(text, "20 held back by MaxPerRun, 30 do not "
-	    "fit the token's Capacity\n"));
+				     "fit the token's Capacity\n"));
 	assert_non_null(strstr(text, "not measured yet\n"));
 	assert_non_null(strstr(text, "trouble   size refused\n"));
 	free(text);
@@ -236,7 +241,8 @@ text_from_outside_cannot_steer_the_terminal(void **ctx)
 	FILE *f = open_memstream(&out, &len);
 
 	(void)ctx;
-	text_print(f, "a\x1b[31mb\nc\x7f\xc2\x9b" "d \xc3\xa9");
+	text_print(f, "a\x1b[31mb\nc\x7f\xc2\x9b"
+		      "d \xc3\xa9");
 	(void)fclose(f);
 	assert_string_equal(out, "a?[31mb?c??d \xc3\xa9");
 	free(out);
@@ -261,10 +267,9 @@ columns_are_aligned_by_characters_not_bytes(void **ctx)
 	table_cell(&t, "y");
 	table_print(&t, f);
 	(void)fclose(f);
-	assert_string_equal(out,
-	    "NAME        N  END\n"
-	    "d\xc3\xa9j\xc3\xa0 vu     7  x\n"
-	    "z        1000  y\n");
+	assert_string_equal(out, "NAME        N  END\n"
+				 "d\xc3\xa9j\xc3\xa0 vu     7  x\n"
+				 "z        1000  y\n");
 	free(out);
 }
 

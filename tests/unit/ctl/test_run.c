@@ -116,9 +116,9 @@ run(struct world *w, const char *words, const char *answer)
 		daemon_start(w, said, true);
 	}
 	(void)snprintf(text, sizeof(text), "%s", words);
-	argv[0] = (char *)(uintptr_t)"ksmctl";
+	argv[0] = (char *)(uintptr_t) "ksmctl";
 	for (char *word = strtok(text, " "); word != NULL;
-	    word = strtok(NULL, " "))
+	     word = strtok(NULL, " "))
 		argv[argc++] = word;
 	argv[argc] = NULL;
 	assert_int_equal(call_parse(&call, argc, argv, &fail), KSM_OK);
@@ -142,15 +142,15 @@ expect_out(struct world *w, const char *want)
 	free(text);
 }
 
-#define KEY(n)                                                                \
-	"{'v':1,'type':'item','item':{'keys':{'id':'" n "','state':'ready',"  \
-	"'role':'KSK','algorithm':'ED25519','size':256,"                      \
-	"'created':'2026-11-25T13:00:00Z','repository':'SoftHSM',"            \
+#define KEY(n)                                                               \
+	"{'v':1,'type':'item','item':{'keys':{'id':'" n "','state':'ready'," \
+	"'role':'KSK','algorithm':'ED25519','size':256,"                     \
+	"'created':'2026-11-25T13:00:00Z','repository':'SoftHSM',"           \
 	"'policy':'default'}}}\n"
-#define COUNT(status, n)                                                      \
+#define COUNT(status, n) \
 	"{'v':1,'type':'result','exit':" status ",'result':{'count':" n "}}\n"
-#define ERROR                                                                 \
-	"{'v':1,'type':'error','exit':2,'code':'store','text':'disk full',"   \
+#define ERROR                                                               \
+	"{'v':1,'type':'error','exit':2,'code':'store','text':'disk full'," \
 	"'hint':'make room'}\n"
 
 static void
@@ -159,8 +159,10 @@ a_list_is_one_document_in_json(void **ctx)
 	struct world *w = *ctx;
 
 	assert_int_equal(run(w, "key list --json --created-after @1",
-	    KEY("1") KEY("2") COUNT("1", "2")), CTL_ATTENTION);
-	expect_out(w, "{'version':1,'keys':["
+			     KEY("1") KEY("2") COUNT("1", "2")),
+	    CTL_ATTENTION);
+	expect_out(w,
+	    "{'version':1,'keys':["
 	    "{'id':'1','state':'ready','role':'KSK','algorithm':'ED25519',"
 	    "'size':256,'created':'2026-11-25T13:00:00Z',"
 	    "'repository':'SoftHSM','policy':'default'},"
@@ -178,15 +180,14 @@ a_list_that_breaks_off_is_still_one_document(void **ctx)
 	struct world *w = *ctx;
 	json_t *doc;
 
-	assert_int_equal(run(w, "key list --json", KEY("1") ERROR),
-	    CTL_FAILED);
+	assert_int_equal(run(w, "key list --json", KEY("1") ERROR), CTL_FAILED);
 	doc = json_loads(w->out, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(doc);
 	assert_string_equal(json_string_value(json_object_get(
-	    json_object_get(doc, "error"), "code")), "store");
+				json_object_get(doc, "error"), "code")),
+	    "store");
 	json_decref(doc);
-	assert_int_equal(run(w, "key list --json", KEY("1")),
-	    CTL_UNREACHABLE);
+	assert_int_equal(run(w, "key list --json", KEY("1")), CTL_UNREACHABLE);
 	doc = json_loads(w->out, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(doc);
 	json_decref(doc);
@@ -213,23 +214,25 @@ quiet_says_one_line_only_when_it_must(void **ctx)
 {
 	struct world *w = *ctx;
 
-	assert_int_equal(run(w, "key list -q --created-after @1",
-	    COUNT("0", "0")), CTL_OK);
+	assert_int_equal(
+	    run(w, "key list -q --created-after @1", COUNT("0", "0")), CTL_OK);
 	assert_string_equal(w->out, "");
 	assert_string_equal(w->err, "");
 	assert_int_equal(run(w, "key list -q --created-after @1",
-	    KEY("1") KEY("2") COUNT("1", "2")), CTL_ATTENTION);
+			     KEY("1") KEY("2") COUNT("1", "2")),
+	    CTL_ATTENTION);
 	assert_string_equal(w->out, "");
 	assert_string_equal(w->err,
 	    "ksmctl: key list: 2 keys were created after the given time\n");
-	assert_int_equal(run(w, "topup --wait --quiet",
-	    "{'v':1,'type':'progress','done':1,'total':9,'text':''}\n"
-	    "{'v':1,'type':'result','exit':1,'result':{'wanted':9,'made':8,"
-	    "'failed':1,'held':0,'full':false,'trouble':'token full'}}\n"),
+	assert_int_equal(
+	    run(w, "topup --wait --quiet",
+		"{'v':1,'type':'progress','done':1,'total':9,'text':''}\n"
+		"{'v':1,'type':'result','exit':1,'result':{'wanted':9,'made':8,"
+		"'failed':1,'held':0,'full':false,'trouble':'token full'}}\n"),
 	    CTL_ATTENTION);
 	assert_string_equal(w->out, "");
 	assert_string_equal(w->err, "ksmctl: topup: made 8 of 9 keys, "
-	    "1 failed; token full\n");
+				    "1 failed; token full\n");
 }
 
 static void
@@ -237,12 +240,14 @@ an_answer_of_several_lists_is_one_document(void **ctx)
 {
 	struct world *w = *ctx;
 
-	assert_int_equal(run(w, "--json status",
-	    "{'v':1,'type':'item','item':{'pools':{'policy':'a'}}}\n"
-	    "{'v':1,'type':'item','item':{'pools':{'policy':'b'}}}\n"
-	    "{'v':1,'type':'result','exit':0,'result':{'pid':7}}\n"), CTL_OK);
+	assert_int_equal(
+	    run(w, "--json status",
+		"{'v':1,'type':'item','item':{'pools':{'policy':'a'}}}\n"
+		"{'v':1,'type':'item','item':{'pools':{'policy':'b'}}}\n"
+		"{'v':1,'type':'result','exit':0,'result':{'pid':7}}\n"),
+	    CTL_OK);
 	expect_out(w, "{'version':1,'repositories':[],"
-	    "'pools':[{'policy':'a'},{'policy':'b'}],'pid':7}\n");
+		      "'pools':[{'policy':'a'},{'policy':'b'}],'pid':7}\n");
 }
 
 static void
@@ -252,11 +257,10 @@ an_error_is_a_line_or_a_document(void **ctx)
 
 	assert_int_equal(run(w, "status", ERROR), CTL_FAILED);
 	assert_string_equal(w->out, "");
-	assert_string_equal(w->err,
-	    "ksmctl: status: disk full (make room)\n");
+	assert_string_equal(w->err, "ksmctl: status: disk full (make room)\n");
 	assert_int_equal(run(w, "status --json", ERROR), CTL_FAILED);
 	expect_out(w, "{'version':1,'error':{'code':'store',"
-	    "'text':'disk full','hint':'make room'}}\n");
+		      "'text':'disk full','hint':'make room'}}\n");
 	assert_string_equal(w->err, "");
 }
 
@@ -272,7 +276,8 @@ a_refused_reload_keeps_its_findings(void **ctx)
 	assert_int_equal(run(w, "reload", answer), CTL_FAILED);
 	assert_string_equal(w->out, "kasp.xml:3: error: bad\n");
 	assert_int_equal(run(w, "reload --json", answer), CTL_FAILED);
-	expect_out(w, "{'version':1,'findings':[{'severity':'error',"
+	expect_out(w,
+	    "{'version':1,'findings':[{'severity':'error',"
 	    "'file':'kasp.xml','line':3,'what':'bad','value':null,"
 	    "'expected':null}],'error':{'code':'store','text':'disk full',"
 	    "'hint':'make room'}}\n");
@@ -295,8 +300,8 @@ no_daemon_is_told_how_to_start_it(void **ctx)
 	(void)bind(fd, (struct sockaddr *)&addr, sizeof(addr));
 	{
 		struct ctl_call call;
-		char *argv[] = { (char *)(uintptr_t)"ksmctl",
-			(char *)(uintptr_t)"status", NULL };
+		char *argv[] = { (char *)(uintptr_t) "ksmctl",
+			(char *)(uintptr_t) "status", NULL };
 		struct run_streams to = {
 			.out = open_memstream(&w->out, &w->outlen),
 			.err = open_memstream(&w->err, &w->errlen),
@@ -319,11 +324,12 @@ an_answer_that_makes_no_sense_is_said_so(void **ctx)
 
 	assert_int_equal(run(w, "status", "hello\n"), CTL_FAILED);
 	assert_non_null(strstr(w->err, "not understood"));
-	assert_int_equal(run(w, "status", "{'v':1,'type':'resu"),
-	    CTL_UNREACHABLE);
+	assert_int_equal(
+	    run(w, "status", "{'v':1,'type':'resu"), CTL_UNREACHABLE);
 	assert_non_null(strstr(w->err, "before it had answered"));
-	assert_int_equal(run(w, "status",
-	    "{'v':2,'type':'result','exit':0,'result':{}}\n"), CTL_FAILED);
+	assert_int_equal(
+	    run(w, "status", "{'v':2,'type':'result','exit':0,'result':{}}\n"),
+	    CTL_FAILED);
 	assert_non_null(strstr(w->err, "version 2"));
 }
 
@@ -332,11 +338,13 @@ a_denial_is_passed_on(void **ctx)
 {
 	struct world *w = *ctx;
 
-	assert_int_equal(run(w, "status",
-	    "{'v':1,'type':'error','exit':77,'code':'denied','text':'uid 5 "
-	    "may not','hint':'become root'}\n"), CTL_DENIED);
-	assert_string_equal(w->err,
-	    "ksmctl: status: uid 5 may not (become root)\n");
+	assert_int_equal(
+	    run(w, "status",
+		"{'v':1,'type':'error','exit':77,'code':'denied','text':'uid 5 "
+		"may not','hint':'become root'}\n"),
+	    CTL_DENIED);
+	assert_string_equal(
+	    w->err, "ksmctl: status: uid 5 may not (become root)\n");
 }
 
 static void
@@ -344,9 +352,9 @@ a_silent_daemon_is_not_waited_for(void **ctx)
 {
 	struct world *w = *ctx;
 	struct ctl_call call;
-	char *argv[] = { (char *)(uintptr_t)"ksmctl",
-		(char *)(uintptr_t)"status",
-		(char *)(uintptr_t)"--timeout=PT1S", NULL };
+	char *argv[] = { (char *)(uintptr_t) "ksmctl",
+		(char *)(uintptr_t) "status",
+		(char *)(uintptr_t) "--timeout=PT1S", NULL };
 	struct run_streams to = { .progress = false };
 
 	daemon_start(w, "", false);
