@@ -58,7 +58,7 @@ struct plan_pool {
 /* Per repository, over all pools. */
 struct plan_token {
 	const struct conf_repository *repository;
-	int64_t pairs_held;   /* living pairs of ours, any state */
+	int64_t pairs_held;   /* pairs of ours that take room, any state */
 	int64_t pairs_make;   /* to be made */
 	/*
 	 * Pairs beyond Capacity once every pool is full: of each pool what it
@@ -91,11 +91,11 @@ struct plan_pool *plan_pool_find(struct plan *p, const char *policy,
 /* Put stock in; then plan_level works out deficit, capacity and level. */
 void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
 /*
- * `held`: living pairs of ours per token, in plan->tokens order, all states
- * and all pools, also those the policy no longer names; NULL: sums of the
- * pools' own stock. Keys on their way (intended, unknown) take room too; they
- * are counted from the pools' stock. Where Capacity does not hold everything,
- * room goes to pools in the order of the plan.
+ * `held`: pairs of ours that take room in each token, in plan->tokens order,
+ * of all pools, also those the policy no longer names: living ones, and those
+ * on their way (intended, unknown), or two refills could together go over
+ * Capacity. NULL: sums of the pools' own stock. Where Capacity does not hold
+ * everything, room goes to pools in the order of the plan.
  */
 void plan_level(struct plan *p, const int64_t *held);
 

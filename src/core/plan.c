@@ -303,6 +303,13 @@ pool_level(const struct plan_pool *pool)
 	return pool->ready >= pool->low_water ? LEVEL_OK : LEVEL_LOW;
 }
 
+/* What is asked for and not in the token yet needs room as if it were. */
+static bool
+takes_room(enum key_state state)
+{
+	return key_state_living(state) || key_state_stock(state);
+}
+
 /* Pairs of this pool in the states that `in` says yes to. */
 static int64_t
 pool_pairs(const struct plan_pool *pool, bool (*in)(enum key_state))
@@ -316,37 +323,27 @@ pool_pairs(const struct plan_pool *pool, bool (*in)(enum key_state))
 	return n;
 }
 
-/* Asked for, not in the token yet: they need room as if they were. */
-static bool
-on_its_way(enum key_state state)
-{
-	return key_state_stock(state) && !key_state_living(state);
-}
-
 static void
 token_level(struct plan *p, struct plan_token *token, const int64_t *held)
 {
 	const struct conf_repository *r = token->repository;
-	int64_t known = 0, known_objects = 0; /* living pairs of the pools */
-	int64_t coming = 0; /* on their way into this token */
-	int64_t wanted = 0; /* what the pools hold or lack, without the rest */
-	int64_t stocked = 0; /* living pairs that are stock */
+	int64_t known = 0, known_objects = 0; /* of the pools of this plan */
+	int64_t stocked = 0; /* of these, the stock of a pool */
+	int64_t wanted = 0;  /* what the pools will hold when all are full */
 	int64_t room;
 
 	for (size_t i = 0; i < p->npools; i++) {
 		struct plan_pool *pool = &p->pools[i];
-		int64_t living, stock, way;
+		int64_t pairs, stock;
 
 		if (pool->repository_conf != r)
 			continue;
-		living = pool_pairs(pool, key_state_living);
+		pairs = pool_pairs(pool, takes_room);
 		stock = pool_pairs(pool, key_state_stock);
-		way = pool_pairs(pool, on_its_way);
-		known = plus(known, living);
+		known = plus(known, pairs);
 		known_objects = plus(known_objects,
-		    times(living, plan_objects(r, pool->alg)));
-		coming = plus(coming, way);
-		stocked = plus(stocked, stock - way);
+		    times(pairs, plan_objects(r, pool->alg)));
+		stocked = plus(stocked, stock);
 		wanted = plus(wanted,
 		    stock > pool->required ? stock : pool->required);
 		pool->deficit = above(pool->required, stock);
@@ -367,7 +364,7 @@ token_level(struct plan *p, struct plan_token *token, const int64_t *held)
 		    r->capacity);
 
 	room = r->capacity < 0 ? INT64_MAX :
-	    above(r->capacity, plus(token->pairs_held, coming));
+	    above(r->capacity, token->pairs_held);
 	for (size_t i = 0; i < p->npools; i++) {
 		struct plan_pool *pool = &p->pools[i];
 
