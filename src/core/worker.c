@@ -1,24 +1,24 @@
 #include "ksmpool/worker.h"
 
 /*
- *          START            HELLO          JOB          +-PAGE-+
- *   DOWN ---------> STARTING -----> IDLE -----> BUSY <--+      |
- *                   |  |  |        | |  ^       |  |  +--------+
- *                   |  |  |        | |  +-REPLY-+  |
- *            FAILED |  |  |  LEAVE | |  |          | DEADLINE
- *             LEAVE |  |  |        | |  |          v
- *                   |  |  |        | |  +-REPLY- OVERDUE <--PAGE--+
- *                   |  |  |        | |             |    |         |
- *                   |  |  |        | |             |    +---------+
- *                   |  |  KILL     | KILL          | KILL (from BUSY too)
- *                   v  | DEADLINE  v |             |
- *                LEAVING  |        | |             |
- *                   ^-----|--------+ |             |
- *                         v          v             v
- *                       DYING <--------------------+
+ *         START           HELLO          JOB          DEADLINE
+ *   DOWN ------> STARTING -----> IDLE ---------> BUSY -------> OVERDUE
+ *                  |  |          | |  ^           | |             | |
+ *                  |  |          | |  +---REPLY---+-|----REPLY----+ |
+ *           FAILED |  |    LEAVE | | KILL           | KILL          | KILL
+ *            LEAVE |  |          | |                |               |
+ *                  v  |          | |                |               |
+ *            LEAVING <-----------+ |                |               |
+ *                  |  |            |                |               |
+ *         DEADLINE |  | DEADLINE   |                |               |
+ *             KILL |  | KILL       |                |               |
+ *                  v  v            v                v               |
+ *                 DYING <-------------------------------------------+
  *
  *   EXIT leads from every state but DOWN back to DOWN: what was open is
- *   settled (BUSY, OVERDUE, DYING); nothing was open in the others.
+ *   settled (BUSY, OVERDUE, DYING); nothing was open in the others. PAGE
+ *   stays in BUSY and OVERDUE, and whatever was in flight in LEAVING and
+ *   DYING.
  *
  * DOWN:     no process.
  * STARTING: exec'd, loading the module, logging in; it holds no key of ours,

@@ -122,6 +122,17 @@ a_request_that_was_open_is_settled_however_it_ends(void **ctx)
 }
 
 static void
+every_state_with_a_process_can_be_ended(void **ctx)
+{
+	(void)ctx;
+	for (int s = WORKER_DOWN + 1; s < WORKER__STATES; s++) {
+		if (s != WORKER_DYING)
+			assert_int_equal(worker_step((enum worker_state)s,
+			    WEV_KILL).next, WORKER_DYING);
+	}
+}
+
+static void
 no_worker_is_started_on_top_of_another(void **ctx)
 {
 	(void)ctx;
@@ -185,6 +196,7 @@ main(void)
 		    a_process_is_reaped_from_every_state_that_has_one),
 		cmocka_unit_test(
 		    a_request_that_was_open_is_settled_however_it_ends),
+		cmocka_unit_test(every_state_with_a_process_can_be_ended),
 		cmocka_unit_test(no_worker_is_started_on_top_of_another),
 		cmocka_unit_test(only_an_idle_worker_gets_a_job),
 		cmocka_unit_test(what_is_outside_the_table_is_a_violation),
