@@ -232,6 +232,10 @@ enum ksm_err store_rate_add(struct store *st, const char *repository, int alg,
  */
 enum ksm_err store_boot(struct store *st, const char *boot_id, bool *unclean,
     struct ksm_fail *fail);
+/*
+ * Only when what the tokens wrote is on disk (sync(2)): the power may go
+ * right after, and nobody will look at those keys again.
+ */
 enum ksm_err store_boot_clean(struct store *st, struct ksm_fail *fail);
 /* The highest serial given in that repository becomes its synced mark. */
 enum ksm_err store_repository_synced(struct store *st, int64_t row,
