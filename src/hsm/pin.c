@@ -129,8 +129,10 @@ pin_print(const struct pin *p, const char *salt, char out[PIN_PRINT],
 	work = calloc(1, sizeof(*work));
 	if (work == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "no memory");
-	hash = crypt_r((const char *)p->bytes, setting, work);
-	tail = hash != NULL && hash[0] == '$' ? strrchr(hash, '$') : NULL;
+	/* not crypt_r: this one fails with NULL and not with a "*0" hash */
+	hash = crypt_rn((const char *)p->bytes, setting, work,
+	    (int)sizeof(*work));
+	tail = hash != NULL ? strrchr(hash, '$') : NULL;
 	if (tail == NULL || strlen(tail + 1) < PRINT_CHARS) {
 		err = ksm_failf(fail, KSM_ESYS, "crypt: cannot hash");
 		goto out;
