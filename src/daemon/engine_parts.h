@@ -23,8 +23,8 @@
 #include "store.h"
 
 #define GROUP_MS	(10 * 1000) /* a made key waits no longer than this */
-#define COMMIT_MS	250	    /* results wait no longer for their commit */
-#define COMMIT_RESULTS	64
+#define COMMIT_MS	1000 /* results wait no longer for their commit */
+#define COMMIT_RESULTS	256
 #define INTENT_MAX	64
 #define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */
