@@ -46,7 +46,7 @@ static bool
 denied(struct ctl_reply *r, const char *path)
 {
 	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	char hint[256] = "become root";
+	char hint[256] = "become root or the daemon's user";
 	const struct group *gr = NULL;
 	struct stat sb;
 	char *slash;
@@ -55,7 +55,11 @@ denied(struct ctl_reply *r, const char *path)
 	slash = strrchr(dir, '/');
 	if (slash != NULL && slash != dir)
 		*slash = '\0';
-	if (stat(path, &sb) == 0 || stat(dir, &sb) == 0)
+	/* A socket of mode 0600 belongs to no group. */
+	if (stat(path, &sb) == 0) {
+		if ((sb.st_mode & S_IWGRP) != 0)
+			gr = getgrgid(sb.st_gid);
+	} else if (stat(dir, &sb) == 0 && (sb.st_mode & S_IXGRP) != 0)
 		gr = getgrgid(sb.st_gid);
 	if (gr != NULL)
 		(void)snprintf(hint, sizeof(hint),

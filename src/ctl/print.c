@@ -453,7 +453,8 @@ print_plan_pool(FILE *out, const json_t *p)
 	text_print(out, text(p, "repository"));
 	(void)fprintf(out, ": %s %" PRId64 ", %s\n", text(p, "algorithm"),
 	    number(p, "size"), text(p, "level"));
-	json_array_foreach(terms, i, t) print_term(out, t);
+	json_array_foreach(terms, i, t)
+		print_term(out, t);
 	(void)fprintf(out, "  required  %" PRId64, number(p, "required"));
 	if (strcmp(strategy, "fixed") == 0)
 		(void)fprintf(out, " (strategy fixed, not the formula)");
@@ -542,7 +543,8 @@ print_plan(FILE *out, const json_t *doc)
 		    "What if every policy had %" PRId64
 		    " zones; nothing is changed.\n\n",
 		    number(doc, "what_if_zones"));
-	json_array_foreach(list, i, p) print_plan_pool(out, p);
+	json_array_foreach(list, i, p)
+		print_plan_pool(out, p);
 	print_tokens(out, doc);
 	(void)fprintf(out,
 	    "\nin all: required %" PRId64 ", deficit %" PRId64
