@@ -97,7 +97,7 @@ point_of(EVP_PKEY *key, uint8_t out[160])
 static void
 point_say(struct bed *b, const uint8_t *prefix, size_t prefixlen)
 {
-	uint8_t bytes[160];
+	uint8_t bytes[3 + 160];
 	size_t len;
 
 	if (prefixlen > 0)
