@@ -26,7 +26,11 @@ softhsm2-util --init-token --slot "$slot" --label lab --so-pin 12345678 \
 daemon_start
 until_true 20 alien || fail "an emptied token is not called alien"
 ok "an emptied token is alien"
-exits 1 "topup makes nothing in it" ctl --timeout PT20S topup --wait
+exits 1 "status asks for attention" ctl status
+zones default 12
+check "two more zones" ctl reload
+exits 1 "topup for them makes nothing in it" \
+    ctl --timeout PT20S topup --wait
 equal "keys still on record as ready" "$(count ready)" "$n"
 equal "keys called missing" "$(count missing)" 0
 equal "objects in the token" "$(token_dump | wc -l)" 0
@@ -42,6 +46,7 @@ mv "$dir/sound" "$dir/tokens"
 daemon_start
 ctl repository resume SoftHSM >/dev/null
 check "the right token is taken back" ctl --timeout PT60S topup --wait
+n=$((n + 4))
 equal "keys ready" "$(count ready)" "$n"
 
 # An operator may say that the other token is the right one from now on.

@@ -14,8 +14,8 @@ kasp_write "$(kasp_policy default "$(kasp_key KSK 8 2048 P1Y)")" \
 zones default 100
 conf_write '' '<Sessions>2</Sessions>'
 
-# times N: milliseconds of N status commands, sorted.
-times()
+# ask N: milliseconds of N status commands, sorted.
+ask()
 {
 	i=0
 	while [ $i -lt "$1" ]; do
@@ -37,10 +37,10 @@ summary()
 }
 
 daemon_start
-times 20 >"$dir/idle"
+ask 20 >"$dir/idle"
 summary "idle" "$dir/idle"
 ctl topup >/dev/null
-times "$rounds" >"$dir/busy"
+ask "$rounds" >"$dir/busy"
 summary "while keys are made" "$dir/busy"
 
 # So many zones on a policy that shares one key.
@@ -50,7 +50,7 @@ ctl --timeout PT5M reload >"$dir/reload" 2>&1 &
 reload=$!
 : >"$dir/during"
 while kill -0 "$reload" 2>/dev/null; do
-	times 3 >>"$dir/during"
+	ask 3 >>"$dir/during"
 done
 wait "$reload" || {
 	cat "$dir/reload"
