@@ -27,6 +27,7 @@
 #include "supervisor.h"
 
 #define LINGER_MS  500	/* after the last key, for workers to leave */
+#define FINDINGS_LOGGED 200
 #define STATUS_MS  2000 /* between status texts */
 #define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
 
@@ -187,19 +188,26 @@ on_tick(sd_event_source *s, uint64_t usec, void *ctx)
 static void
 findings_log(const struct conf *c)
 {
-	for (size_t i = 0; i < c->nfindings; i++) {
+	for (size_t i = 0; i < c->nfindings && i < FINDINGS_LOGGED; i++) {
 		const struct conf_finding *f = &c->findings[i];
+		char line[24] = "";
 		enum log_level level = f->severity == CONF_ERROR ? LOGL_ERROR
 		    : f->severity == CONF_WARNING		 ? LOGL_WARNING
 								 : LOGL_INFO;
 
-		log_line(level, "%s:%lld: %s%s%s%s%s%s", f->file,
-		    (long long)f->line, f->what, f->value == NULL ? "" : ": '",
+		if (f->line > 0)
+			(void)snprintf(line, sizeof(line), ":%lld",
+			    (long long)f->line);
+		log_line(level, "%s%s: %s%s%s%s%s%s", f->file, line, f->what,
+		    f->value == NULL ? "" : ": '",
 		    f->value == NULL ? "" : f->value,
 		    f->value == NULL ? "" : "'",
 		    f->expected == NULL ? "" : "; expected ",
 		    f->expected == NULL ? "" : f->expected);
 	}
+	if (c->nfindings > FINDINGS_LOGGED)
+		log_warning("%zu findings more; `ksmctl check` shows them all",
+		    c->nfindings - FINDINGS_LOGGED);
 }
 
 /* The zone counts that were last in force, if any were. */
@@ -559,14 +567,14 @@ state_lock(struct daemon *d, const char *dir, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
-/* Keys that an unclean boot may have torn are looked at again. */
+/* Keys that going down may have torn are looked at again. */
 static enum ksm_err
 boot_look(struct daemon *d, struct ksm_fail *fail)
 {
 	char boot[64] = "";
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd == -1 ? -1 : read(fd, boot, sizeof(boot) - 1);
-	bool unclean;
+	bool changed;
 	int64_t doubted = 0;
 	enum ksm_err err;
 
@@ -574,15 +582,15 @@ boot_look(struct daemon *d, struct ksm_fail *fail)
 	if (n <= 0)
 		return KSM_OK;
 	boot[strcspn(boot, "\n")] = '\0';
-	err = store_boot(d->store, boot, &unclean, fail);
-	if (err == KSM_OK && unclean)
+	err = store_boot(d->store, boot, &changed, fail);
+	if (err == KSM_OK && changed)
 		err = store_keys_doubt(d->store, &doubted, fail);
 	if (err == KSM_OK)
 		err = store_commit(d->store, fail);
 	if (err == KSM_OK && doubted > 0)
-		log_warning("the machine went down without ksmpoold being "
-			    "stopped; %lld keys that were never known to be "
-			    "synced are proven again",
+		log_warning("the machine was booted since ksmpoold last ran; "
+			    "%lld keys that the token may not have written "
+			    "through are proven again",
 		    (long long)doubted);
 	return err;
 }
@@ -661,8 +669,6 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 static void
 daemon_end(struct daemon *d)
 {
-	struct ksm_fail fail;
-
 	control_close(d->control);
 	reader_free(d->reader);
 	while (d->waiters != NULL) {
@@ -673,10 +679,6 @@ daemon_end(struct daemon *d)
 	}
 	engine_free(d->engine);
 	supervisor_free(d->supervisor);
-	if (d->store != NULL && d->stopping &&
-	    (store_boot_clean(d->store, &fail) != KSM_OK ||
-		store_commit(d->store, &fail) != KSM_OK))
-		log_warning("%s", fail.text);
 	store_close(d->store);
 	conf_clear(&d->first);
 	(void)sd_event_source_disable_unref(d->tick);

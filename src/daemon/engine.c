@@ -33,9 +33,11 @@ engine_stored(struct engine *e, enum ksm_err err, const struct ksm_fail *fail,
 
 	if (err == KSM_OK)
 		return true;
-	if (err == KSM_ENOENT) {
-		log_warning("%s: the row is not in that state any more; "
-			    "nothing was changed", doing);
+	if (err == KSM_ENOENT || err == KSM_EREFUSED) {
+		log_warning("%s: %s; nothing was changed", doing,
+		    err == KSM_EREFUSED
+			? fail->text
+			: "the row is not in that state any more");
 		return false;
 	}
 	log_error("%s: %s; nothing since the last commit was kept, generation "

@@ -224,23 +224,21 @@ enum ksm_err store_rate_add(struct store *st, const char *repository, int alg,
 /* ---- across boots ---------------------------------------------------- */
 
 /*
- * Tokens that never fsync can lose or tear keys in an unclean boot. A key
- * is safe once its serial is at or below the repository's synced mark.
- * store_boot: remembers `boot_id`; *unclean is true when the boot before
- * this one ended without store_boot_clean. Doubt the keys in the same batch:
- * once the boot is on record nobody is told again.
+ * Tokens that never fsync can lose or tear keys when the machine goes down.
+ * store_boot remembers `boot_id`; *changed is true when the machine was
+ * booted since. Doubt keys in the same batch: once the boot is on record
+ * nobody is told again.
  */
-enum ksm_err store_boot(struct store *st, const char *boot_id, bool *unclean,
+enum ksm_err store_boot(struct store *st, const char *boot_id, bool *changed,
     struct ksm_fail *fail);
-/*
- * Only when what the tokens wrote is on disk (sync(2)): the power may go
- * right after, and nobody will look at those keys again.
- */
-enum ksm_err store_boot_clean(struct store *st, struct ksm_fail *fail);
 /* The highest serial given in that repository becomes its synced mark. */
 enum ksm_err store_repository_synced(struct store *st, int64_t row,
     int64_t serial, struct ksm_fail *fail);
-/* proved = no for every living key above its repository's synced mark. */
+/*
+ * proved = no for every living key above its repository's synced mark; where
+ * nothing was ever synced (no SyncPath), for those of the last hour on
+ * record: what is older was written back by the kernel long since.
+ */
 enum ksm_err store_keys_doubt(struct store *st, int64_t *n,
     struct ksm_fail *fail);
 /* The highest serial ever given; 0 when there is none. */

@@ -74,7 +74,7 @@ store_rate_add(struct store *st, const char *repository, int alg, int bits,
 /* ---- across boots ---------------------------------------------------- */
 
 enum ksm_err
-store_boot(struct store *st, const char *boot_id, bool *unclean,
+store_boot(struct store *st, const char *boot_id, bool *changed,
     struct ksm_fail *fail)
 {
 	sqlite3_stmt *get = st->stmt[ST_BOOT_GET];
@@ -82,13 +82,12 @@ store_boot(struct store *st, const char *boot_id, bool *unclean,
 	enum ksm_err err = KSM_OK;
 	const char *last;
 
-	*unclean = false;
+	*changed = false;
 	if (sqlite3_step(get) != SQLITE_ROW) {
 		err = store_failed(st, "read boot", fail);
 	} else {
 		last = (const char *)sqlite3_column_text(get, 0);
-		*unclean = last != NULL && strcmp(last, boot_id) != 0 &&
-		    sqlite3_column_int(get, 1) == 0;
+		*changed = last != NULL && strcmp(last, boot_id) != 0;
 	}
 	stmt_done(get);
 	if (err == KSM_OK)
@@ -99,21 +98,6 @@ store_boot(struct store *st, const char *boot_id, bool *unclean,
 	    sqlite3_step(put) != SQLITE_DONE)
 		return store_change_failed(st, put, "record boot", fail);
 	stmt_done(put);
-	return KSM_OK;
-}
-
-enum ksm_err
-store_boot_clean(struct store *st, struct ksm_fail *fail)
-{
-	sqlite3_stmt *q = st->stmt[ST_BOOT_CLEAN];
-	enum ksm_err err;
-
-	err = store_begin(st, fail);
-	if (err != KSM_OK)
-		return err;
-	if (sqlite3_step(q) != SQLITE_DONE)
-		return store_change_failed(st, q, "record clean stop", fail);
-	stmt_done(q);
 	return KSM_OK;
 }
 

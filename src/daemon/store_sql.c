@@ -105,9 +105,11 @@ static const char *const store_sql[ST__COUNT] = {
 	    "UPDATE key SET proved = 0 WHERE proved = 1 "
 	    "AND state IN ('made', 'ready', 'surplus', 'quarantined', "
 	    "'taking', 'taken', 'retired', 'destroying') "
-	    "AND serial > (SELECT r.synced FROM pool p "
+	    "AND EXISTS (SELECT 1 FROM pool p "
 	    "JOIN repository r ON r.row = p.repository "
-	    "WHERE p.row = key.pool)",
+	    "WHERE p.row = key.pool AND key.serial > r.synced "
+	    "AND (r.synced > 0 OR key.ended >= "
+	    "(SELECT newest - 3600 FROM meta)))",
 
 	[ST_KEY_GET] =
 	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
@@ -121,9 +123,8 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_KEYS_LIST_STATE] = KEY_LIST "AND k.state = :state ORDER BY k.row",
 
 	[ST_NEWEST] = "SELECT newest FROM meta",
-	[ST_BOOT_GET] = "SELECT boot_id, boot_clean FROM meta",
-	[ST_BOOT_PUT] = "UPDATE meta SET boot_id = :boot_id, boot_clean = 0",
-	[ST_BOOT_CLEAN] = "UPDATE meta SET boot_clean = 1",
+	[ST_BOOT_GET] = "SELECT boot_id FROM meta",
+	[ST_BOOT_PUT] = "UPDATE meta SET boot_id = :boot_id",
 
 	[ST_RATE_GET] =
 	    "SELECT us FROM rate WHERE repository = " THE_REPOSITORY

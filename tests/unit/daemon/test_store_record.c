@@ -123,39 +123,19 @@ a_rate_that_cannot_be_is_refused(void **ctx)
 /* ---- across boots ---------------------------------------------------- */
 
 static void
-a_boot_is_unclean_when_the_one_before_ended_without_a_word(void **ctx)
+a_boot_is_another_only_when_the_machine_was_booted(void **ctx)
 {
 	struct bed *b = *ctx;
-	bool unclean = true;
+	bool changed = true;
 
-	ok(b, store_boot(b->st, "boot-1", &unclean, &b->fail));
-	assert_false(unclean); /* the first ever */
+	ok(b, store_boot(b->st, "boot-1", &changed, &b->fail));
+	assert_false(changed); /* the first ever */
 	ok(b, store_commit(b->st, &b->fail));
 	/* killed and started again, same boot: the kernel has kept it all */
-	ok(b, store_boot(b->st, "boot-1", &unclean, &b->fail));
-	assert_false(unclean);
-	ok(b, store_boot(b->st, "boot-2", &unclean, &b->fail));
-	assert_true(unclean);
-	ok(b, store_boot_clean(b->st, &b->fail));
-	ok(b, store_boot(b->st, "boot-3", &unclean, &b->fail));
-	assert_false(unclean);
-	ok(b, store_boot(b->st, "boot-4", &unclean, &b->fail));
-	assert_true(unclean);
-}
-
-static void
-a_clean_stop_counts_only_until_the_next_start(void **ctx)
-{
-	struct bed *b = *ctx;
-	bool unclean;
-
-	ok(b, store_boot(b->st, "boot-1", &unclean, &b->fail));
-	ok(b, store_boot_clean(b->st, &b->fail));
-	ok(b, store_boot(b->st, "boot-1", &unclean, &b->fail));
-	assert_false(unclean);
-	/* and now the power goes */
-	ok(b, store_boot(b->st, "boot-2", &unclean, &b->fail));
-	assert_true(unclean);
+	ok(b, store_boot(b->st, "boot-1", &changed, &b->fail));
+	assert_false(changed);
+	ok(b, store_boot(b->st, "boot-2", &changed, &b->fail));
+	assert_true(changed);
 }
 
 static void
@@ -185,6 +165,23 @@ only_keys_after_the_synced_mark_are_in_doubt(void **ctx)
 	assert_true(key_look(b, &gone).proved); /* history */
 	assert_false(key_look(b, &elsewhere).proved);
 	assert_int_equal(key_look(b, &new).state, KEY_READY);
+}
+
+static void
+without_a_sync_only_the_last_hour_on_record_is_in_doubt(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b), n;
+	struct key_id old = key_intended(b, pool);
+	struct key_id new = key_intended(b, pool);
+	struct store_made then = answer(T0), now = answer(T0 + 3601);
+
+	ok(b, store_key_made(b->st, &old, &then, T0, &b->fail));
+	ok(b, store_key_made(b->st, &new, &now, T0 + 3601, &b->fail));
+	ok(b, store_keys_doubt(b->st, &n, &b->fail));
+	assert_int_equal(n, 1);
+	assert_true(key_look(b, &old).proved);
+	assert_false(key_look(b, &new).proved);
 }
 
 /* ---- zone list ------------------------------------------------------- */
@@ -332,9 +329,10 @@ main(void)
 		opened(a_rate_of_fast_keys_does_not_stick),
 		opened(a_rate_that_cannot_be_is_refused),
 		opened(
-		    a_boot_is_unclean_when_the_one_before_ended_without_a_word),
-		opened(a_clean_stop_counts_only_until_the_next_start),
+		    a_boot_is_another_only_when_the_machine_was_booted),
 		opened(only_keys_after_the_synced_mark_are_in_doubt),
+		opened(
+		    without_a_sync_only_the_last_hour_on_record_is_in_doubt),
 		opened(the_last_zone_counts_replace_those_before),
 		opened(zone_counts_that_cannot_be_leave_the_last_good_ones),
 		opened(the_last_run_is_the_newest_that_finished),
