@@ -441,18 +441,18 @@ child_find(const struct reader *r, int parent, const char *name)
 }
 
 static bool
-root_check(struct reader *r, const char *name, const char *prefix,
-    int64_t line)
+root_check(struct reader *r, const char *name, bool foreign, int64_t line)
 {
 	const struct xml_rule *root = rule_at(r, 0);
 	char what[160];
 
 	r->rooted = true;
-	if (prefix == NULL && strcmp(name, root->name) == 0)
+	if (!foreign && strcmp(name, root->name) == 0)
 		return true;
 	(void)snprintf(what, sizeof(what), "this is not %s", r->g->what);
 	xml_find(r->file, CONF_ERROR, line, what, name, "<%s> as the root%s",
-	    root->name, strcasecmp(name, root->name) == 0 ?
+	    root->name, foreign ? ", in no namespace" :
+	    strcasecmp(name, root->name) == 0 ?
 	    "; names are case-sensitive" : "");
 	reader_stop(r);
 	return false;
@@ -541,10 +541,11 @@ on_open(void *ctx, const xmlChar *local, const xmlChar *prefix,
 	const struct xml_rule *rule;
 	struct reader *r = ctx;
 	struct xml_node n = { .ok = true };
+	/* none of the files has a namespace */
+	bool foreign = uri != NULL || prefix != NULL;
 	struct frame *f;
 	int ordinal, id;
 
-	(void)uri;
 	(void)nb_namespaces;
 	(void)namespaces;
 	(void)nb_defaulted;
@@ -563,12 +564,12 @@ on_open(void *ctx, const xmlChar *local, const xmlChar *prefix,
 		return;
 	}
 	if (r->depth == 0) {
-		if (!root_check(r, name, (const char *)prefix, n.line))
+		if (!root_check(r, name, foreign, n.line))
 			return;
 		id = 0;
 	} else {
 		f = &r->frames[r->depth - 1];
-		ordinal = prefix != NULL ? -1 : child_find(r, f->id, name);
+		ordinal = foreign ? -1 : child_find(r, f->id, name);
 		if (ordinal == -1) {
 			unknown_report(r, f->id, name, n.line);
 			r->skip = 1;
@@ -755,7 +756,8 @@ error_text(int code)
 		return "an encoding that is not known";
 	case XML_ERR_INVALID_CHAR:
 	case XML_ERR_INVALID_CHARREF:
-		return "a character that XML does not allow";
+		return "a character that XML does not allow, or bytes that "
+		       "are not of the encoding of the file";
 	case XML_ERR_COMMENT_NOT_FINISHED:
 		return "a comment that never ends";
 	case XML_ERR_HYPHEN_IN_COMMENT:
