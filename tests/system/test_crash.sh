@@ -32,6 +32,16 @@ living()
 	    2>/dev/null || echo 0
 }
 
+settled()
+{
+	ctl --json status | jq -e '.repositories[0].status == "ok"'
+}
+
+asking()
+{
+	[ "$(sqlite3 "$db" "SELECT count(*) FROM key WHERE state = 'intended'")" -gt 0 ]
+}
+
 done=0 daemons=0 alone=0 both=0 asked=0 answered=0 between=0 p256=0
 while [ "$done" -lt "$kills" ]; do
 	# More than one round makes, in one of the pools.
@@ -42,16 +52,14 @@ while [ "$done" -lt "$kills" ]; do
 		p256=$((p256 + 1))
 	fi
 	daemon_launch
-	# Into settling, into the start of workers, into the keys, into the
-	# group's verification: all within the first second or two.
-	case $((done % 4)) in
-	0) sleep "0.$(printf %03d "$(random_below 400)")" ;;
-	*)
+	# Every fifth into settling and the start of workers, the others into
+	# the keys and what comes after them.
+	if [ $((done % 5)) -ne 0 ]; then
 		until_true 20 answers || fail "the daemon does not come up"
 		ctl topup >/dev/null 2>&1
-		sleep "0.$(printf %03d "$(random_below 700)")"
-		;;
-	esac
+		until_true 5 asking
+	fi
+	sleep "0.$(printf %03d "$(random_below 500)")"
 	victims=$(workers)
 	case $((done % 3)) in
 	0)
@@ -94,6 +102,8 @@ ksk=$(living KSK)
 zsk=$(living ZSK)
 fixed $((ksk + 5)) $((zsk + 2))
 daemon_start
+# Orphans of the last kill have to end first.
+until_true 120 settled || fail "the repository does not come to be ok"
 check "topup after all that fills every pool" ctl --timeout PT3M topup --wait
 equal "keys ready" "$(count ready)" $((ksk + zsk))
 equal "keys quarantined or missing" "$(count quarantined missing)" 0
