@@ -947,8 +947,12 @@ pool_hopeless(struct engine *e, size_t i)
 		return true;
 	if (e->recover && e->store_backoff.tries >= POOL_MISSES)
 		return true;
+	/* An earlier worker has one key to finish, no longer. */
+	if (r->waiting && engine_steady(e) - r->waiting_since >
+	    r->conf->deadline * 1000)
+		return true;
 	return r->row.trouble != TROUBLE_NONE ||
-	    r->backoff.tries >= POOL_MISSES || r->waiting;
+	    r->backoff.tries >= POOL_MISSES;
 }
 
 static void

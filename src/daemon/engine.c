@@ -354,6 +354,8 @@ engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
 	    r->alone, refused, &fail);
 	if (err == KSM_EBUSY && r->alone) {
 		if (!r->waiting)
+			r->waiting_since = engine_steady(e);
+		if (!r->waiting)
 			log_notice("repository %s: an earlier worker is still "
 				   "finishing its key; waiting for it",
 			    r->name);

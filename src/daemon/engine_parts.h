@@ -88,6 +88,7 @@ struct look {
 	size_t nhalves, ahalves, at_half;
 	struct idmap half_now;	/* half pairs of this look */
 	int64_t foreign, nameless;
+	int64_t settled_gone, settled_made;
 	bool again;		/* another look is needed at once */
 };
 
@@ -116,7 +117,8 @@ struct repo {
 	char why[256]; /* of the back-off */
 	ksm_msec next_paced;
 	ksm_msec group_since; /* 0: no key waits to be verified */
-	ksm_msec waiting_at;
+	ksm_msec waiting_at;	/* next look at the lock */
+	ksm_msec waiting_since;
 	int64_t deaths, orphans, foreign, nameless;
 	ksm_time looked_at;
 	ksm_msec looked_ms;

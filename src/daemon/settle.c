@@ -44,6 +44,7 @@ look_clear(struct look *l)
 	l->nhalves = l->ahalves = l->at_half = 0;
 	l->cursor = l->living = l->found = 0;
 	l->foreign = l->nameless = 0;
+	l->settled_gone = l->settled_made = 0;
 	l->again = false;
 }
 
@@ -422,8 +423,10 @@ out:
 	free(rows);
 }
 
+/* A daemon that was killed leaves many that were never asked for: one line
+ * for all of them, and one each for whoever wants to see everything. */
 static void
-move_log(const struct repo *r, const struct look_move *m)
+move_log(struct repo *r, const struct look_move *m)
 {
 	char id[KEY_ID_HEX];
 
@@ -432,6 +435,9 @@ move_log(const struct repo *r, const struct look_move *m)
 		log_error("repository %s: key %s was %s and is now %s: %s",
 		    r->name, id, key_state_text(m->from),
 		    key_state_text(m->to), m->why);
+	else if (m->from == KEY_UNKNOWN && m->to == KEY_GONE)
+		log_debug("repository %s: key %s is gone: %s", r->name, id,
+		    m->why);
 	else if (m->to != KEY_READY || m->from != KEY_MADE)
 		log_notice("repository %s: key %s was %s and is now %s: %s",
 		    r->name, id, key_state_text(m->from),
@@ -455,6 +461,7 @@ look_apply(struct engine *e, struct repo *r)
 			look_abandon(e, r);
 			return;
 		}
+		l->settled_gone += err == KSM_OK && m->to == KEY_GONE;
 		if (err == KSM_OK)
 			move_log(r, m);
 	}
@@ -533,6 +540,11 @@ look_end(struct engine *e, struct repo *r)
 		    store_repository_synced(e->store, r->row.row,
 			l->serial_limit, &fail),
 		    &fail, "record a sync");
+	if (l->settled_gone + l->settled_made > 0)
+		log_notice("repository %s: settled %lld keys: %lld exist, %lld "
+			   "never came to be",
+		    r->name, (long long)(l->settled_gone + l->settled_made),
+		    (long long)l->settled_made, (long long)l->settled_gone);
 	r->halves = l->half_now;
 	l->half_now = was;
 	r->look_wanted = r->look_wanted || l->again;
@@ -705,9 +717,11 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 	case KEY_UNKNOWN:
 		if (!key_adopt(e, r, key, facts, facts_ok, proved))
 			return;
-		log_notice("repository %s: key %s exists: it was made when its "
-			   "worker ended; it is %s",
+		log_line(proved ? LOGL_DEBUG : LOGL_ERROR,
+		    "repository %s: key %s exists: it was made when its "
+		    "worker ended; it is %s",
 		    r->name, id, proved ? "ready" : "quarantined");
+		r->look.settled_made++;
 		(void)key_moved(e, &key->id, KEY_MADE,
 		    proved ? KEY_READY : KEY_QUARANTINED, why);
 		return;
