@@ -8,10 +8,10 @@
  * be encoded can be decoded, and nothing else can.
  */
 enum field_kind {
-	F_TEXT,	     /* char[size], NUL-terminated UTF-8 */
-	F_HEX,	     /* char[size] of lower- or upper-case hex pairs */
-	F_INT,	     /* int, min..max */
-	F_INT64,     /* int64_t, min..max */
+	F_TEXT,	 /* char[size], NUL-terminated UTF-8 */
+	F_HEX,	 /* char[size] of lower- or upper-case hex pairs */
+	F_INT,	 /* int, min..max */
+	F_INT64, /* int64_t, min..max */
 	F_BOOL,
 	F_ID,	     /* struct key_id, as 32 hex digits */
 	F_CHALLENGE, /* uint8_t[CHALLENGE_LEN], as hex */
@@ -115,21 +115,24 @@ word_half(int value)
 
 #define COUNT_MAX INT64_C(1000000000000)
 #define AT(s, f)  offsetof(struct s, f), sizeof(((struct s *)NULL)->f)
+/* clang-format off */
 #define TEXT(s, f) { #f, F_TEXT, AT(s, f), 0, 0, NULL, 0 }
-#define HEX(s, f)  { #f, F_HEX, AT(s, f), 0, 0, NULL, 0 }
+#define HEX(s, f) { #f, F_HEX, AT(s, f), 0, 0, NULL, 0 }
 #define INT(s, f, lo, hi) { #f, F_INT, AT(s, f), lo, hi, NULL, 0 }
 #define INT64(s, f, lo, hi) { #f, F_INT64, AT(s, f), lo, hi, NULL, 0 }
 #define BOOL(s, f) { #f, F_BOOL, AT(s, f), 0, 0, NULL, 0 }
 #define ID(s) { "id", F_ID, AT(s, id), 0, 0, NULL, 0 }
-#define CHALLENGE(s) { "challenge", F_CHALLENGE, AT(s, challenge), 0, 0, NULL, 0 }
+#define CHALLENGE(s) \
+	{ "challenge", F_CHALLENGE, AT(s, challenge), 0, 0, NULL, 0 }
 #define WORD(s, f, fn, n) { #f, F_WORD, AT(s, f), 0, 0, fn, n }
 #define EVIDENCE(s) { "evidence", F_EVIDENCE, AT(s, evidence), 0, 0, NULL, 0 }
-#define JOB(s) INT64(s, job, 0, INT64_MAX)
+#define END { NULL, F_TEXT, 0, 0, 0, 0, NULL, 0 }
+/* clang-format on */
+#define JOB(s)	    INT64(s, job, 0, INT64_MAX)
 #define COUNT(s, f) INT64(s, f, 0, COUNT_MAX)
+#define TIME(s, f)  INT64(s, f, 0, INT64_MAX)
 /* CK_RV is unsigned long: 64 bits, but only vendors use more than 32. */
 #define CKR(s) INT64(s, ckr, INT64_MIN, INT64_MAX)
-#define TIME(s, f) INT64(s, f, 0, INT64_MAX)
-#define END { NULL, F_TEXT, 0, 0, 0, 0, NULL, 0 }
 
 static const struct field start_fields[] = {
 	WORD(hsm_start, purpose, word_purpose, PURPOSE__COUNT),
@@ -305,8 +308,7 @@ range_check(const char *type, const struct field *f, int64_t value,
 static bool
 is_hex(const char *text, size_t len)
 {
-	return len % 2 == 0 &&
-	    strspn(text, "0123456789abcdefABCDEF") == len;
+	return len % 2 == 0 && strspn(text, "0123456789abcdefABCDEF") == len;
 }
 
 static enum ksm_err
@@ -329,8 +331,8 @@ field_encode(const char *type, const struct field *f, const void *base,
 			return ksm_failf(fail, KSM_EPROTO,
 			    "%s: %s is not terminated", type, f->name);
 		if (f->kind == F_HEX && !is_hex(at, len))
-			return ksm_failf(fail, KSM_EPROTO,
-			    "%s: %s is not hex", type, f->name);
+			return ksm_failf(fail, KSM_EPROTO, "%s: %s is not hex",
+			    type, f->name);
 		v = json_stringn(at, len);
 		if (v == NULL)
 			return ksm_failf(fail, KSM_EPROTO,
@@ -338,8 +340,8 @@ field_encode(const char *type, const struct field *f, const void *base,
 		break;
 	case F_INT:
 	case F_INT64:
-		number = f->kind == F_INT ? *(const int *)(const void *)at :
-					    *(const int64_t *)(const void *)at;
+		number = f->kind == F_INT ? *(const int *)(const void *)at
+					  : *(const int64_t *)(const void *)at;
 		err = range_check(type, f, number, fail);
 		if (err != KSM_OK)
 			return err;
@@ -366,8 +368,8 @@ field_encode(const char *type, const struct field *f, const void *base,
 	case F_EVIDENCE:
 		v = json_object();
 		if (v != NULL)
-			err = fields_encode("evidence", evidence_fields, at, v,
-			    fail);
+			err = fields_encode(
+			    "evidence", evidence_fields, at, v, fail);
 		break;
 	}
 	if (v == NULL)
@@ -392,8 +394,8 @@ fields_encode(const char *type, const struct field *fields, const void *from,
 		if (err != KSM_OK)
 			return err;
 		if (json_object_set_new_nocheck(into, f->name, v) == -1)
-			return ksm_failf(fail, KSM_ENOMEM, "%s: no memory",
-			    type);
+			return ksm_failf(
+			    fail, KSM_ENOMEM, "%s: no memory", type);
 	}
 	return KSM_OK;
 }
@@ -432,14 +434,14 @@ page_encode(const struct hsm_page *p, json_t *into, struct ksm_fail *fail)
 		    PAGE_IDS);
 	err = ids_encode(p->privates, p->nprivates, "privates", into, fail);
 	if (err == KSM_OK)
-		err = ids_encode(p->publics, p->npublics, "publics", into,
-		    fail);
+		err =
+		    ids_encode(p->publics, p->npublics, "publics", into, fail);
 	return err;
 }
 
 enum ksm_err
-hsm_msg_encode(const struct hsm_msg *m, char **text, size_t *len,
-    struct ksm_fail *fail)
+hsm_msg_encode(
+    const struct hsm_msg *m, char **text, size_t *len, struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
 	json_t *root = NULL;
@@ -448,8 +450,8 @@ hsm_msg_encode(const struct hsm_msg *m, char **text, size_t *len,
 	size_t outlen;
 
 	if ((int)m->type < 0 || m->type >= HSM__TYPES)
-		return ksm_failf(fail, KSM_EPROTO, "no message type %d",
-		    (int)m->type);
+		return ksm_failf(
+		    fail, KSM_EPROTO, "no message type %d", (int)m->type);
 	type = type_words[m->type];
 	root = json_pack("{s:i, s:s}", "v", MSG_HSM_VERSION, "type", type);
 	if (root == NULL) {
@@ -494,8 +496,8 @@ text_get(const char *type, const char *name, const json_t *v, size_t size,
     const char **text, size_t *len, struct ksm_fail *fail)
 {
 	if (!json_is_string(v))
-		return ksm_failf(fail, KSM_EPROTO, "%s: %s is not a string",
-		    type, name);
+		return ksm_failf(
+		    fail, KSM_EPROTO, "%s: %s is not a string", type, name);
 	*text = json_string_value(v);
 	*len = json_string_length(v);
 	if (*len >= size)
@@ -547,16 +549,14 @@ field_decode(const char *type, const struct field *f, const json_t *v,
 		*(bool *)at = json_is_true(v);
 		break;
 	case F_ID:
-		if (!json_is_string(v) ||
-		    !key_id_parse(json_string_value(v),
-			(struct key_id *)(void *)at))
+		if (!json_is_string(v) || !key_id_parse(json_string_value(v),
+					      (struct key_id *)(void *)at))
 			return ksm_failf(fail, KSM_EPROTO,
 			    "%s: %s is not 32 hex digits", type, f->name);
 		break;
 	case F_CHALLENGE:
-		if (!json_is_string(v) ||
-		    !hex_parse(json_string_value(v), (uint8_t *)at,
-			CHALLENGE_LEN))
+		if (!json_is_string(v) || !hex_parse(json_string_value(v),
+					      (uint8_t *)at, CHALLENGE_LEN))
 			return ksm_failf(fail, KSM_EPROTO,
 			    "%s: %s is not %d hex digits", type, f->name,
 			    2 * CHALLENGE_LEN);
@@ -578,15 +578,15 @@ field_decode(const char *type, const struct field *f, const json_t *v,
 		if (!json_is_object(v))
 			return ksm_failf(fail, KSM_EPROTO,
 			    "%s: %s is not an object", type, f->name);
-		return fields_decode("evidence", evidence_fields, NULL, v, at,
-		    fail);
+		return fields_decode(
+		    "evidence", evidence_fields, NULL, v, at, fail);
 	}
 	return KSM_OK;
 }
 
 static bool
-name_known(const struct field *fields, const char *const also[],
-    const char *name)
+name_known(
+    const struct field *fields, const char *const also[], const char *name)
 {
 	for (const struct field *f = fields; f->name != NULL; f++)
 		if (strcmp(f->name, name) == 0)
@@ -617,7 +617,8 @@ fields_decode(const char *type, const struct field *fields,
 			return err;
 	}
 	/* jansson's iterators take a mutable object; nothing is changed */
-	json_object_foreach((json_t *)root, name, v) {
+	json_object_foreach((json_t *)root, name, v)
+	{
 		if (!name_known(fields, also, name))
 			return ksm_failf(fail, KSM_EPROTO,
 			    "%s: surplus field \"%.64s\"", type, name);
@@ -638,8 +639,8 @@ ids_decode(const json_t *root, const char *name, struct key_id **out,
 	if (array == NULL)
 		return ksm_failf(fail, KSM_EPROTO, "page: %s is missing", name);
 	if (!json_is_array(array))
-		return ksm_failf(fail, KSM_EPROTO, "page: %s is not an array",
-		    name);
+		return ksm_failf(
+		    fail, KSM_EPROTO, "page: %s is not an array", name);
 	n = json_array_size(array);
 	if (n > PAGE_IDS)
 		return ksm_failf(fail, KSM_EPROTO,
@@ -672,12 +673,12 @@ page_decode(const json_t *root, struct hsm_page *p, struct ksm_fail *fail)
 
 	err = ids_decode(root, "privates", &p->privates, &p->nprivates, fail);
 	if (err == KSM_OK)
-		err = ids_decode(root, "publics", &p->publics, &p->npublics,
-		    fail);
+		err = ids_decode(
+		    root, "publics", &p->publics, &p->npublics, fail);
 	if (err == KSM_OK && p->nprivates + p->npublics > PAGE_IDS)
-		err = ksm_failf(fail, KSM_EPROTO,
-		    "page: %zu ids, at most %d fit", p->nprivates + p->npublics,
-		    PAGE_IDS);
+		err =
+		    ksm_failf(fail, KSM_EPROTO, "page: %zu ids, at most %d fit",
+			p->nprivates + p->npublics, PAGE_IDS);
 	return err;
 }
 
@@ -690,29 +691,29 @@ head_decode(const json_t *root, enum hsm_type *type, struct ksm_fail *fail)
 		return ksm_failf(fail, KSM_EPROTO, "message is not an object");
 	v = json_object_get(root, "v");
 	if (!json_is_integer(v))
-		return ksm_failf(fail, KSM_EPROTO,
-		    "v is missing or not an integer");
+		return ksm_failf(
+		    fail, KSM_EPROTO, "v is missing or not an integer");
 	if (json_integer_value(v) != MSG_HSM_VERSION)
 		return ksm_failf(fail, KSM_EPROTO,
 		    "protocol version %lld, not %d",
 		    (long long)json_integer_value(v), MSG_HSM_VERSION);
 	v = json_object_get(root, "type");
 	if (!json_is_string(v))
-		return ksm_failf(fail, KSM_EPROTO,
-		    "type is missing or not a string");
+		return ksm_failf(
+		    fail, KSM_EPROTO, "type is missing or not a string");
 	for (int i = 0; i < HSM__TYPES; i++) {
 		if (strcmp(type_words[i], json_string_value(v)) != 0)
 			continue;
 		*type = (enum hsm_type)i;
 		return KSM_OK;
 	}
-	return ksm_failf(fail, KSM_EPROTO, "no type \"%.32s\"",
-	    json_string_value(v));
+	return ksm_failf(
+	    fail, KSM_EPROTO, "no type \"%.32s\"", json_string_value(v));
 }
 
 enum ksm_err
-hsm_msg_decode(const char *text, size_t len, struct hsm_msg *m,
-    struct ksm_fail *fail)
+hsm_msg_decode(
+    const char *text, size_t len, struct hsm_msg *m, struct ksm_fail *fail)
 {
 	static const char *const head[] = { "v", "type", NULL };
 	static const char *const head_page[] = { "v", "type", "privates",

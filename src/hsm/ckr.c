@@ -20,7 +20,9 @@ struct ckr_row {
 	enum proof proof;
 };
 
+/* clang-format off */
 #define ROW(code, group, proof) { code, #code, group, proof }
+/* clang-format on */
 
 static const struct ckr_row rows[] = {
 	ROW(CKR_OK, CKRG_OTHER, MAYBE),
@@ -189,7 +191,7 @@ ckr_lost(CK_RV rv)
 	enum ckr_group group = ckr_group(rv);
 
 	return group == CKRG_LOGIN || group == CKRG_SESSION ||
-	    group == CKRG_TOKEN;
+	       group == CKRG_TOKEN;
 }
 
 bool

@@ -23,9 +23,9 @@ struct eddsa_params {
 };
 
 /* RFC 8017 9.2, note 1: DigestInfo of SHA-256 up to the digest. */
-static const uint8_t digestinfo_sha256[] = { 0x30, 0x31, 0x30, 0x0d, 0x06,
-	0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-	0x04, 0x20 };
+static const uint8_t digestinfo_sha256[] = { 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09,
+	0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
+	0x20 };
 
 static void
 attr_hex(const CK_ATTRIBUTE *a, char *out)
@@ -68,16 +68,16 @@ numbers_want(const struct alg *alg, struct numbers *room, CK_ATTRIBUTE *attrs)
 			sizeof(room->point) };
 		return 1;
 	}
-	attrs[0] = (CK_ATTRIBUTE){ CKA_MODULUS, room->modulus,
-		sizeof(room->modulus) };
+	attrs[0] =
+	    (CK_ATTRIBUTE){ CKA_MODULUS, room->modulus, sizeof(room->modulus) };
 	attrs[1] = (CK_ATTRIBUTE){ CKA_PUBLIC_EXPONENT, room->exponent,
 		sizeof(room->exponent) };
 	return 2;
 }
 
 static void
-numbers_note(const struct alg *alg, const CK_ATTRIBUTE *attrs,
-    struct hsm_evidence *e)
+numbers_note(
+    const struct alg *alg, const CK_ATTRIBUTE *attrs, struct hsm_evidence *e)
 {
 	if (alg->family != ALG_RSA) {
 		attr_hex(&attrs[0], e->point);
@@ -124,8 +124,8 @@ private_read(struct session *s, const struct alg *alg, const struct key_id *id,
 	e->is_private = attr_true(&a[2]);
 	e->is_sensitive = attr_true(&a[3]);
 	/* what cannot be read is taken for the dangerous value */
-	e->is_extractable = a[4].ulValueLen != sizeof(CK_BBOOL) ||
-	    attr_true(&a[4]);
+	e->is_extractable =
+	    a[4].ulValueLen != sizeof(CK_BBOOL) || attr_true(&a[4]);
 	e->is_token = attr_true(&a[5]);
 	e->can_sign = attr_true(&a[6]);
 	e->id_ok = attr_is(&a[7], id->bytes, sizeof(id->bytes));
@@ -186,7 +186,7 @@ sign_with(struct session *s, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE priv,
 
 /* The contract of each mechanism is in msg_hsm.h, at struct hsm_evidence. */
 static CK_RV
-challenge_sign(struct session *s, const struct alg *alg, CK_OBJECT_HANDLE priv,
+challenge_sign(struct session *s, enum alg_family family, CK_OBJECT_HANDLE priv,
     const uint8_t challenge[CHALLENGE_LEN], struct hsm_evidence *e)
 {
 	uint8_t info[sizeof(digestinfo_sha256) + CHALLENGE_LEN];
@@ -197,7 +197,7 @@ challenge_sign(struct session *s, const struct alg *alg, CK_OBJECT_HANDLE priv,
 	const char *name = "";
 	CK_RV rv = CKR_MECHANISM_INVALID;
 
-	switch (alg->family) {
+	switch (family) {
 	case ALG_RSA:
 		name = "CKM_SHA256_RSA_PKCS";
 		m.mechanism = CKM_SHA256_RSA_PKCS;
@@ -210,21 +210,21 @@ challenge_sign(struct session *s, const struct alg *alg, CK_OBJECT_HANDLE priv,
 		m.mechanism = CKM_RSA_PKCS;
 		siglen = sizeof(sig);
 		memcpy(info, digestinfo_sha256, sizeof(digestinfo_sha256));
-		memcpy(info + sizeof(digestinfo_sha256), challenge,
-		    CHALLENGE_LEN);
+		memcpy(
+		    info + sizeof(digestinfo_sha256), challenge, CHALLENGE_LEN);
 		rv = sign_with(s, &m, priv, info, sizeof(info), sig, &siglen);
 		break;
 	case ALG_ECDSA:
 		name = "CKM_ECDSA";
 		m.mechanism = CKM_ECDSA;
-		rv = sign_with(s, &m, priv, challenge, CHALLENGE_LEN, sig,
-		    &siglen);
+		rv = sign_with(
+		    s, &m, priv, challenge, CHALLENGE_LEN, sig, &siglen);
 		break;
 	case ALG_EDDSA:
 		name = "CKM_EDDSA";
 		m.mechanism = CKM_EDDSA;
-		rv = sign_with(s, &m, priv, challenge, CHALLENGE_LEN, sig,
-		    &siglen);
+		rv = sign_with(
+		    s, &m, priv, challenge, CHALLENGE_LEN, sig, &siglen);
 		if (rv != CKR_MECHANISM_PARAM_INVALID &&
 		    rv != CKR_ARGUMENTS_BAD)
 			break;
@@ -232,19 +232,42 @@ challenge_sign(struct session *s, const struct alg *alg, CK_OBJECT_HANDLE priv,
 		m.pParameter = &pure;
 		m.ulParameterLen = sizeof(pure);
 		siglen = sizeof(sig);
-		rv = sign_with(s, &m, priv, challenge, CHALLENGE_LEN, sig,
-		    &siglen);
+		rv = sign_with(
+		    s, &m, priv, challenge, CHALLENGE_LEN, sig, &siglen);
 		break;
 	}
 	(void)snprintf(e->mechanism, sizeof(e->mechanism), "%s", name);
-	if (rv == CKR_OK && siglen <= sizeof(sig)) {
+	if (rv == CKR_OK && siglen <= sizeof(sig))
 		hex_format(sig, siglen, e->signature);
-		s->signatures++;
-	} else {
-		ckr_name(rv == CKR_OK ? CKR_SIGNATURE_LEN_RANGE : rv,
-		    e->sign_ckr);
-	}
+	else
+		ckr_name(
+		    rv == CKR_OK ? CKR_SIGNATURE_LEN_RANGE : rv, e->sign_ckr);
 	return rv;
+}
+
+bool
+evidence_signs(struct session *s, CK_OBJECT_HANDLE priv)
+{
+	static const uint8_t challenge[CHALLENGE_LEN] = { 1 };
+	struct hsm_evidence scratch;
+	CK_KEY_TYPE type = 0;
+	CK_ATTRIBUTE a = { CKA_KEY_TYPE, &type, sizeof(type) };
+
+	if (object_read(s, priv, &a, 1) != CKR_OK || !attr_ulong(&a, &type))
+		return false;
+	switch (type) {
+	case CKK_RSA:
+		return challenge_sign(s, ALG_RSA, priv, challenge, &scratch) ==
+		       CKR_OK;
+	case CKK_EC:
+		return challenge_sign(
+			   s, ALG_ECDSA, priv, challenge, &scratch) == CKR_OK;
+	case CKK_EC_EDWARDS:
+		return challenge_sign(
+			   s, ALG_EDDSA, priv, challenge, &scratch) == CKR_OK;
+	default:
+		return false;
+	}
 }
 
 CK_RV
@@ -274,7 +297,7 @@ evidence_take(struct session *s, const struct alg *alg, const struct key_id *id,
 			bad = rv;
 	}
 	if (!ckr_lost(bad)) {
-		rv = challenge_sign(s, alg, pair->priv, challenge, e);
+		rv = challenge_sign(s, alg->family, pair->priv, challenge, e);
 		if (ckr_fatal(rv))
 			bad = rv;
 	} else {

@@ -24,9 +24,12 @@ struct public_half { /* what generate needs to know of it, besides */
  * empty in *e. CKR_OK, or the code after which this worker must not go on:
  * the evidence is still what was seen. `half` may be NULL.
  */
-CK_RV evidence_take(struct session *s, const struct alg *alg,
-    const struct key_id *id, const struct pair *pair,
-    const uint8_t challenge[CHALLENGE_LEN], struct hsm_evidence *e,
-    struct public_half *half);
+CK_RV
+evidence_take(struct session *s, const struct alg *alg, const struct key_id *id,
+    const struct pair *pair, const uint8_t challenge[CHALLENGE_LEN],
+    struct hsm_evidence *e, struct public_half *half);
+
+/* Does the token sign anything with that private key of any kind? */
+bool evidence_signs(struct session *s, CK_OBJECT_HANDLE priv);
 
 #endif

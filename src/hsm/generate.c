@@ -15,16 +15,15 @@
  */
 
 /* DER of CKA_EC_PARAMS, RFC 5480 and RFC 8410; PKCS#11 v3.0 2.3.10. */
-#define DER(...) { __VA_ARGS__ }
-static const uint8_t oid_p256[] = DER(0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-    0x03, 0x01, 0x07);
-static const uint8_t oid_p384[] = DER(0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22);
-static const uint8_t oid_ed25519[] = DER(0x06, 0x03, 0x2b, 0x65, 0x70);
-static const uint8_t oid_ed448[] = DER(0x06, 0x03, 0x2b, 0x65, 0x71);
-static const uint8_t name_ed25519[] = DER(0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
-    'd', 's', '2', '5', '5', '1', '9');
-static const uint8_t name_ed448[] = DER(0x13, 0x0a, 'e', 'd', 'w', 'a', 'r',
-    'd', 's', '4', '4', '8');
+static const uint8_t oid_p256[] = { 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
+	0x03, 0x01, 0x07 };
+static const uint8_t oid_p384[] = { 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22 };
+static const uint8_t oid_ed25519[] = { 0x06, 0x03, 0x2b, 0x65, 0x70 };
+static const uint8_t oid_ed448[] = { 0x06, 0x03, 0x2b, 0x65, 0x71 };
+static const uint8_t name_ed25519[] = { 0x13, 0x0c, 'e', 'd', 'w', 'a', 'r',
+	'd', 's', '2', '5', '5', '1', '9' };
+static const uint8_t name_ed448[] = { 0x13, 0x0a, 'e', 'd', 'w', 'a', 'r', 'd',
+	's', '4', '4', '8' };
 
 struct curve {
 	int alg;
@@ -95,15 +94,15 @@ pair_make(struct session *s, const struct alg *alg, int bits,
 		if (curve == NULL)
 			return CKR_CURVE_NOT_SUPPORTED;
 		type = alg->family == ALG_EDDSA ? CKK_EC_EDWARDS : CKK_EC;
-		m.mechanism = alg->family == ALG_EDDSA ?
-			CKM_EC_EDWARDS_KEY_PAIR_GEN :
-			CKM_EC_KEY_PAIR_GEN;
+		m.mechanism = alg->family == ALG_EDDSA
+				  ? CKM_EC_EDWARDS_KEY_PAIR_GEN
+				  : CKM_EC_KEY_PAIR_GEN;
 		/* PKCS#11 has no const; nobody writes to a template */
-		pub[npub++] = curve_by_name ?
-			(CK_ATTRIBUTE){ CKA_EC_PARAMS, (void *)curve->name,
-				curve->namelen } :
-			(CK_ATTRIBUTE){ CKA_EC_PARAMS, (void *)curve->oid,
-				curve->oidlen };
+		pub[npub++] =
+		    curve_by_name ? (CK_ATTRIBUTE){ CKA_EC_PARAMS,
+			    (void *)curve->name, curve->namelen }
+				  : (CK_ATTRIBUTE){ CKA_EC_PARAMS,
+					    (void *)curve->oid, curve->oidlen };
 	}
 	pair->priv = pair->pub = CK_INVALID_HANDLE;
 	return s->fn->C_GenerateKeyPair(s->handle, &m, pub, npub, priv,
@@ -172,8 +171,8 @@ public_drop(struct session *s, const struct pair *pair,
 }
 
 enum op_end
-generate_run(struct session *s, const struct hsm_generate *want,
-    struct hsm_msg *reply)
+generate_run(
+    struct session *s, const struct hsm_generate *want, struct hsm_msg *reply)
 {
 	const struct alg *alg = alg_find(want->alg);
 	struct hsm_generated done;
@@ -193,8 +192,8 @@ generate_run(struct session *s, const struct hsm_generate *want,
 	if (s->start.search_first) {
 		rv = object_find_id(s, &want->id, found, 1, &n);
 		if (rv != CKR_OK)
-			return refuse(reply, want, "search", rv,
-			    "looking for the id");
+			return refuse(
+			    reply, want, "search", rv, "looking for the id");
 		if (n > 0) {
 			reply_no(reply, HSM_REFUSED, want->job, &want->id,
 			    "search", CKR_OK, CKRG_OTHER,
@@ -212,8 +211,8 @@ generate_run(struct session *s, const struct hsm_generate *want,
 	if (alg->family == ALG_EDDSA && dislikes_form(rv) &&
 	    surely_nothing(s, &want->id)) {
 		from = clock_steady();
-		rv = pair_make(s, alg, want->bits, &want->id,
-		    !s->curve_by_name, &pair);
+		rv = pair_make(
+		    s, alg, want->bits, &want->id, !s->curve_by_name, &pair);
 		if (rv == CKR_OK)
 			s->curve_by_name = !s->curve_by_name;
 	}
@@ -229,8 +228,8 @@ generate_run(struct session *s, const struct hsm_generate *want,
 		return OP_LEAVE;
 	}
 
-	rv = evidence_take(s, alg, &want->id, &pair, want->challenge,
-	    &done.evidence, &half);
+	rv = evidence_take(
+	    s, alg, &want->id, &pair, want->challenge, &done.evidence, &half);
 	if (s->start.skip_public && alg->family == ALG_RSA)
 		public_drop(s, &pair, &half, &done.evidence);
 	memset(reply, 0, sizeof(*reply));

@@ -87,7 +87,7 @@ entries_find(const struct inventory *inv, const struct key_id *id, size_t *n)
 	}
 	*n = 0;
 	while (low + *n < inv->n &&
-	    key_id_cmp(&inv->entries[low + *n].id, id) == 0)
+	       key_id_cmp(&inv->entries[low + *n].id, id) == 0)
 		(*n)++;
 	return inv->entries + low;
 }
@@ -162,7 +162,7 @@ handles_get(struct session *s, CK_OBJECT_HANDLE **out, size_t *nout)
 }
 
 enum sort {
-	SORT_KEY,      /* a 16-byte id */
+	SORT_KEY, /* a 16-byte id */
 	SORT_FOREIGN,
 	SORT_NAMELESS,
 	SORT_OTHER,
@@ -416,13 +416,46 @@ out:
 
 /* ---- prove ------------------------------------------------------------ */
 
+/* What other keys say about a token that could not sign with this one. */
+enum others {
+	OTHERS_SIGN,
+	OTHERS_FEW, /* not enough of them to judge by */
+	OTHERS_FAIL,
+};
+
+#define OTHERS_ASKED 8 /* at most; so many torn keys in a row are none */
+#define OTHERS_LEAST 3
+
+/*
+ * CKR_GENERAL_ERROR of a signature may mean this key (torn by a kill) or this
+ * process (tpm2-pkcs11 signs with some 28 keys per login) or the token.
+ */
+static enum others
+others_ask(
+    struct session *s, const struct inventory *inv, const struct key_id *id)
+{
+	int asked = 0;
+
+	/* last in the order of ids: most often not proven just before */
+	for (size_t i = inv->n; i > 0 && asked < OTHERS_ASKED; i--) {
+		const struct entry *e = &inv->entries[i - 1];
+
+		if (!e->is_private || key_id_cmp(&e->id, id) == 0)
+			continue;
+		asked++;
+		if (evidence_signs(s, e->handle))
+			return OTHERS_SIGN;
+	}
+	return asked < OTHERS_LEAST ? OTHERS_FEW : OTHERS_FAIL;
+}
+
 enum op_end
 prove_run(struct session *s, const struct inventory *inv,
     const struct hsm_prove *want, struct hsm_msg *reply)
 {
 	const struct alg *alg = alg_find(want->alg);
 	struct halves h = halves_of(inv, &want->id);
-	int64_t signatures = s->signatures;
+	enum others others = OTHERS_SIGN;
 	struct hsm_proof proof;
 	char name[CKR_NAME];
 	CK_RV rv = CKR_OK;
@@ -438,28 +471,27 @@ prove_run(struct session *s, const struct inventory *inv,
 	proof.privates = h.privates;
 	proof.publics = h.publics;
 	if (h.privates > 0) {
-		rv = evidence_take(s, alg, &want->id, &h.first,
-		    want->challenge, &proof.evidence, NULL);
+		rv = evidence_take(s, alg, &want->id, &h.first, want->challenge,
+		    &proof.evidence, NULL);
 		if (h.publics == 0)
-			proof.evidence.public_ok = s->start.skip_public &&
-			    alg->family == ALG_RSA;
+			proof.evidence.public_ok =
+			    s->start.skip_public && alg->family == ALG_RSA;
 	}
-	/*
-	 * CKR_GENERAL_ERROR may be this key (torn by a kill) or this process
-	 * (tpm2-pkcs11 signs with some 28 keys per login). After a first good
-	 * signature it is not known which: a fresh worker, whose first
-	 * signature this will be, finds out.
-	 */
-	if (ckr_lost(rv) || (ckr_fatal(rv) && signatures > 0)) {
+	if (ckr_fatal(rv) && !ckr_lost(rv))
+		others = others_ask(s, inv, &want->id);
+	if (ckr_lost(rv) || others == OTHERS_FAIL) {
 		ckr_name(rv, name);
 		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "sign", rv,
-		    ckr_group(rv), "reading back and signing: %s", name);
+		    ckr_group(rv), "%s: %s",
+		    others == OTHERS_FAIL ? "signing, with other keys as well"
+					  : "reading back and signing",
+		    name);
 		return OP_LEAVE;
 	}
 	memset(reply, 0, sizeof(*reply));
 	reply->type = HSM_PROOF;
 	reply->u.proof = proof;
-	return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
+	return others == OTHERS_SIGN ? OP_STAY : OP_LEAVE;
 }
 
 /* ---- destroy ---------------------------------------------------------- */
@@ -470,8 +502,8 @@ half_check(struct session *s, CK_OBJECT_HANDLE object, const struct key_id *id,
     enum key_half half, bool *same)
 {
 	CK_OBJECT_CLASS class = 0;
-	CK_OBJECT_CLASS wanted = half == HALF_PRIVATE ? CKO_PRIVATE_KEY :
-							CKO_PUBLIC_KEY;
+	CK_OBJECT_CLASS wanted =
+	    half == HALF_PRIVATE ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY;
 	uint8_t room[ID_ROOM];
 	CK_ATTRIBUTE a[] = {
 		{ CKA_CLASS, &class, sizeof(class) },
@@ -481,7 +513,7 @@ half_check(struct session *s, CK_OBJECT_HANDLE object, const struct key_id *id,
 
 	rv = object_read(s, object, a, nitems(a));
 	*same = rv == CKR_OK && attr_ulong(&a[0], &class) && class == wanted &&
-	    attr_is(&a[1], id->bytes, sizeof(id->bytes));
+		attr_is(&a[1], id->bytes, sizeof(id->bytes));
 	return rv;
 }
 

@@ -55,8 +55,8 @@ hygiene(void)
 	for (int fd = FD_PROTOCOL; fd <= FD_LOCK; fd++)
 		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
 	/* we have nothing else to do than to wait for the other end */
-	(void)fcntl(FD_PROTOCOL, F_SETFL,
-	    fcntl(FD_PROTOCOL, F_GETFL) & ~O_NONBLOCK);
+	(void)fcntl(
+	    FD_PROTOCOL, F_SETFL, fcntl(FD_PROTOCOL, F_GETFL) & ~O_NONBLOCK);
 }
 
 static bool
@@ -66,7 +66,7 @@ is_packet_socket(int fd)
 	int type = 0;
 
 	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
-	    type == SOCK_SEQPACKET;
+	       type == SOCK_SEQPACKET;
 }
 
 /* KSM_ESYS: the peer is gone, and with it anyone to tell. */
@@ -80,8 +80,8 @@ message_send(const struct hsm_msg *m)
 
 	err = hsm_msg_encode(m, &text, &len, &fail);
 	if (err != KSM_OK) {
-		log_error("cannot say %s: %s", hsm_type_text(m->type),
-		    fail.text);
+		log_error(
+		    "cannot say %s: %s", hsm_type_text(m->type), fail.text);
 		return err;
 	}
 	err = fd_packet_send(FD_PROTOCOL, text, len, -1, &fail);
@@ -156,8 +156,8 @@ serve_one(struct session *s, struct inventory **inv, const struct hsm_msg *ask,
 		end = generate_run(s, &ask->u.generate, &reply);
 		break;
 	case HSM_ENUMERATE:
-		end = enumerate_run(s, inv, &ask->u.enumerate, page_send, NULL,
-		    &reply);
+		end = enumerate_run(
+		    s, inv, &ask->u.enumerate, page_send, NULL, &reply);
 		break;
 	case HSM_PROVE:
 		end = prove_run(s, *inv, &ask->u.prove, &reply);

@@ -5,8 +5,8 @@
 #include "ckr.h"
 
 CK_RV
-object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attrs,
-    CK_ULONG n)
+object_read(
+    struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attrs, CK_ULONG n)
 {
 	CK_ULONG room[OBJECT_ATTRS];
 	bool any = false;
@@ -24,9 +24,9 @@ object_read(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *attrs,
 	}
 	for (CK_ULONG i = 0; i < n; i++) {
 		attrs[i].ulValueLen = room[i];
-		one = ckr_lost(rv) ? rv :
-				     s->fn->C_GetAttributeValue(s->handle,
-					 object, &attrs[i], 1);
+		one = ckr_lost(rv) ? rv
+				   : s->fn->C_GetAttributeValue(
+					 s->handle, object, &attrs[i], 1);
 		if (one == CKR_OK && attrs[i].ulValueLen <= room[i]) {
 			any = true;
 			continue;
@@ -48,7 +48,7 @@ bool
 attr_true(const CK_ATTRIBUTE *a)
 {
 	return a->ulValueLen == sizeof(CK_BBOOL) &&
-	    *(const CK_BBOOL *)a->pValue != CK_FALSE;
+	       *(const CK_BBOOL *)a->pValue != CK_FALSE;
 }
 
 bool

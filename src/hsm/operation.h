@@ -13,8 +13,8 @@
 
 enum op_end { OP_STAY, OP_LEAVE };
 
-enum op_end generate_run(struct session *s, const struct hsm_generate *want,
-    struct hsm_msg *reply);
+enum op_end generate_run(
+    struct session *s, const struct hsm_generate *want, struct hsm_msg *reply);
 
 /*
  * What the last enumeration saw: prove and destroy work on its handles, so
@@ -37,8 +37,7 @@ void inventory_free(struct inventory *inv);
 
 /* HSM_REFUSED or HSM_UNKNOWN; `rv` CKR_OK: no PKCS#11 code. */
 void reply_no(struct hsm_msg *reply, enum hsm_type type, int64_t job,
-    const struct key_id *id, const char *stage, CK_RV rv,
-    enum ckr_group group, const char *fmt, ...)
-    __attribute__((format(printf, 8, 9)));
+    const struct key_id *id, const char *stage, CK_RV rv, enum ckr_group group,
+    const char *fmt, ...) __attribute__((format(printf, 8, 9)));
 
 #endif

@@ -21,8 +21,8 @@ read_from_start(int fd, unsigned char *buf, size_t size)
 	ssize_t n;
 
 	while (have < size) {
-		n = seekable ? pread(fd, buf + have, size - have, (off_t)have) :
-			       read(fd, buf + have, size - have);
+		n = seekable ? pread(fd, buf + have, size - have, (off_t)have)
+			     : read(fd, buf + have, size - have);
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n == -1 && errno == ESPIPE && seekable) {
@@ -76,7 +76,7 @@ pin_read(int fd, struct pin *out, struct ksm_fail *fail)
 		err = ksm_failf(fail, KSM_EREFUSED,
 		    "the PIN is longer than %d bytes", PIN_MAX);
 	else if (memchr(out->bytes, '\n', out->len) != NULL ||
-	    memchr(out->bytes, '\0', out->len) != NULL)
+		 memchr(out->bytes, '\0', out->len) != NULL)
 		/* not ours to guess which line; a guess costs a try */
 		err = ksm_failf(fail, KSM_EREFUSED,
 		    "the PIN source holds more than one line, or a NUL");
@@ -102,8 +102,8 @@ salt_new(char salt[SALT_LEN + 1], struct ksm_fail *fail)
 	unsigned char raw[SALT_LEN];
 
 	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
-		return ksm_failf(fail, KSM_ESYS, "getrandom: %s",
-		    strerror(errno));
+		return ksm_failf(
+		    fail, KSM_ESYS, "getrandom: %s", strerror(errno));
 	for (size_t i = 0; i < SALT_LEN; i++)
 		salt[i] = digits[raw[i] % 64];
 	salt[SALT_LEN] = '\0';
@@ -130,15 +130,15 @@ pin_print(const struct pin *p, const char *salt, char out[PIN_PRINT],
 	if (work == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "no memory");
 	/* not crypt_r: this one fails with NULL and not with a "*0" hash */
-	hash = crypt_rn((const char *)p->bytes, setting, work,
-	    (int)sizeof(*work));
+	hash =
+	    crypt_rn((const char *)p->bytes, setting, work, (int)sizeof(*work));
 	tail = hash != NULL ? strrchr(hash, '$') : NULL;
 	if (tail == NULL || strlen(tail + 1) < PRINT_CHARS) {
 		err = ksm_failf(fail, KSM_ESYS, "crypt: cannot hash");
 		goto out;
 	}
-	(void)snprintf(out, PIN_PRINT, "%.*s:%.*s", SALT_LEN, salt, PRINT_CHARS,
-	    tail + 1);
+	(void)snprintf(
+	    out, PIN_PRINT, "%.*s:%.*s", SALT_LEN, salt, PRINT_CHARS, tail + 1);
 out:
 	explicit_bzero(work, sizeof(*work)); /* it keeps the phrase */
 	free(work);
@@ -157,5 +157,5 @@ pin_print_matches(const struct pin *p, const char *print)
 	memcpy(salt, print, SALT_LEN);
 	salt[SALT_LEN] = '\0';
 	return pin_print(p, salt, mine, &fail) == KSM_OK &&
-	    strcmp(mine, print) == 0;
+	       strcmp(mine, print) == 0;
 }

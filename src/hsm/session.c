@@ -72,9 +72,9 @@ token_matches(const struct wanted *w, const CK_TOKEN_INFO *info)
 	if (w->uri != NULL)
 		return p11_kit_uri_match_token_info(w->uri, info) == 1;
 	return field_is(info->label, sizeof(info->label), w->start->label) &&
-	    (w->start->serial[0] == '\0' ||
-		field_is(info->serialNumber, sizeof(info->serialNumber),
-		    w->start->serial));
+	       (w->start->serial[0] == '\0' ||
+		   field_is(info->serialNumber, sizeof(info->serialNumber),
+		       w->start->serial));
 }
 
 static void
@@ -95,8 +95,8 @@ seen_add(char *seen, size_t size, const CK_TOKEN_INFO *info)
 
 /* *n tokens match; the first of them is in s->slot and s->token. */
 static CK_RV
-token_look(struct session *s, const struct wanted *w, int *n, char *seen,
-    size_t size)
+token_look(
+    struct session *s, const struct wanted *w, int *n, char *seen, size_t size)
 {
 	CK_RV rv, last = CKR_OK;
 	CK_SLOT_ID *slots = NULL;
@@ -139,8 +139,10 @@ token_look(struct session *s, const struct wanted *w, int *n, char *seen,
 static void
 wanted_text(const struct wanted *w, char *out, size_t size)
 {
+	/* the query part of a URI may hold a PIN (RFC 7512, pin-value) */
 	if (w->uri != NULL)
-		text_format(out, size, "%s", w->start->uri);
+		text_format(out, size, "%.*s", (int)strcspn(w->start->uri, "?"),
+		    w->start->uri);
 	else if (w->start->serial[0] != '\0')
 		text_format(out, size, "label \"%s\" and serial %s",
 		    w->start->label, w->start->serial);
@@ -296,14 +298,14 @@ hello_fill(struct session *s, int starts, struct hsm_hello *hello)
 	CK_INFO info;
 
 	memset(hello, 0, sizeof(*hello));
-	text_field(t->label, sizeof(t->label), hello->label,
-	    sizeof(hello->label));
+	text_field(
+	    t->label, sizeof(t->label), hello->label, sizeof(hello->label));
 	text_field(t->serialNumber, sizeof(t->serialNumber), hello->serial,
 	    sizeof(hello->serial));
 	text_field(t->manufacturerID, sizeof(t->manufacturerID),
 	    hello->manufacturer, sizeof(hello->manufacturer));
-	text_field(t->model, sizeof(t->model), hello->model,
-	    sizeof(hello->model));
+	text_field(
+	    t->model, sizeof(t->model), hello->model, sizeof(hello->model));
 	hello->starts = starts;
 	memset(&info, 0, sizeof(info));
 	if (s->fn->C_GetInfo(&info) != CKR_OK)
@@ -332,10 +334,11 @@ session_open(struct session *s, const struct hsm_start *start, int pin_fd,
 
 	if (start->uri[0] != '\0') {
 		want.uri = p11_kit_uri_new();
-		parsed = p11_kit_uri_parse(start->uri, P11_KIT_URI_FOR_TOKEN,
-		    want.uri);
+		parsed = p11_kit_uri_parse(
+		    start->uri, P11_KIT_URI_FOR_TOKEN, want.uri);
 		if (parsed != P11_KIT_URI_OK) {
-			text_format(text, sizeof(text), "%s: %s", start->uri,
+			text_format(text, sizeof(text), "%.*s: %s",
+			    (int)strcspn(start->uri, "?"), start->uri,
 			    p11_kit_uri_message(parsed));
 			err = say_failed(failed, "token", CKR_OK, text);
 			goto out;

@@ -30,7 +30,6 @@ struct session {
 	 * the second form is tried once per worker and not once per key.
 	 */
 	bool curve_by_name;
-	int64_t signatures; /* made so far: it can sign, so a fault is news */
 };
 
 /*

@@ -82,10 +82,10 @@
 
 #include <p11-kit/pkcs11.h>
 
-#define nitems(a) (sizeof(a) / sizeof((a)[0]))
-#define BLOB_MAX  4096
-#define ID_MAX	  64
-#define LINE_MAX_ 12288
+#define nitems(a)	(sizeof(a) / sizeof((a)[0]))
+#define BLOB_MAX	4096
+#define ID_MAX		128
+#define LINE_MAX_	12288
 #define SESSION_OBJECTS 1000000000UL
 
 enum call {
@@ -123,7 +123,7 @@ struct object {
 
 static struct {
 	bool loaded, initialized, logged_in, healthy;
-	int rounds;	 /* of C_Initialize */
+	int rounds; /* of C_Initialize */
 	long calls[C__CALLS];
 	CK_SESSION_HANDLE sessions; /* last one given */
 	struct object *objects;
@@ -247,8 +247,8 @@ fault(enum call call, enum moment moment, CK_RV *rv)
 			continue;
 		nth = strtol(when, &end, 10);
 		if (strcmp(when, "*") != 0 &&
-		    (*end == '+' ? fake.calls[call] < nth :
-				   fake.calls[call] != nth))
+		    (*end == '+' ? fake.calls[call] < nth
+				 : fake.calls[call] != nth))
 			continue;
 		len = strcspn(act, "=");
 		if (len >= sizeof(what))
@@ -260,7 +260,7 @@ fault(enum call call, enum moment moment, CK_RV *rv)
 			struck();
 			sleep_ms(1000 * strtol(act + len + 1, NULL, 10));
 		} else if (strncmp(what, "ckr", 3) == 0 &&
-		    strcmp(what + 3, tail) == 0 && act[len] == '=') {
+			   strcmp(what + 3, tail) == 0 && act[len] == '=') {
 			struck();
 			*rv = strtoul(act + len + 1, NULL, 0);
 			return true;
@@ -326,7 +326,7 @@ hex_get(const char *text, uint8_t *out, size_t size)
 	unsigned int byte;
 
 	while (n < size && text[0] != '-' && text[0] != '\0' &&
-	    sscanf(text, "%2x", &byte) == 1) {
+	       sscanf(text, "%2x", &byte) == 1) {
 		out[n++] = (uint8_t)byte;
 		text += 2;
 	}
@@ -354,7 +354,7 @@ object_parse(const char *line, struct object *o)
 	char flags[16];
 
 	memset(o, 0, sizeof(*o));
-	if (sscanf(line, "%lu %lu %lu %15s %129s %129s %8193s", &o->handle,
+	if (sscanf(line, "%lu %lu %lu %15s %257s %257s %8193s", &o->handle,
 		&o->class, &o->type, flags, id, label, der) != 7 ||
 	    strlen(flags) != 7)
 		return false;
@@ -509,7 +509,7 @@ gone(void)
 {
 	return (knob("KSMFAKE_GONE") != NULL &&
 		   access(knob("KSMFAKE_GONE"), F_OK) == 0) ||
-	    fake.rounds <= knob_long("KSMFAKE_ABSENT", 0);
+	       fake.rounds <= knob_long("KSMFAKE_ABSENT", 0);
 }
 
 static CK_RV
@@ -524,12 +524,12 @@ ready(CK_SESSION_HANDLE session)
 	return CKR_OK;
 }
 
-#define ENTER(call)                                   \
-	do {                                          \
-		CK_RV forced_;                        \
-		fake.calls[call]++;                   \
-		if (fault(call, BEFORE, &forced_))    \
-			return forced_;               \
+#define ENTER(call)                                \
+	do {                                       \
+		CK_RV forced_;                     \
+		fake.calls[call]++;                \
+		if (fault(call, BEFORE, &forced_)) \
+			return forced_;            \
 	} while (0)
 
 static void
@@ -626,8 +626,8 @@ f_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	memset(info, 0, sizeof(*info));
 	pad(info->label, sizeof(info->label),
 	    knob("KSMFAKE_LABEL") != NULL ? knob("KSMFAKE_LABEL") : "fake");
-	(void)snprintf(text, sizeof(text), "%.20s",
-	    serial != NULL ? serial : "0001");
+	(void)snprintf(
+	    text, sizeof(text), "%.20s", serial != NULL ? serial : "0001");
 	if (slot > 7)
 		(void)snprintf(text + strlen(text), 8, "-%d", (int)(slot - 6));
 	pad(info->serialNumber, sizeof(info->serialNumber), text);
@@ -635,7 +635,7 @@ f_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 	pad(info->model, sizeof(info->model), "fake");
 	pad(info->utcTime, sizeof(info->utcTime), "");
 	info->flags = CKF_RNG | CKF_LOGIN_REQUIRED | CKF_USER_PIN_INITIALIZED |
-	    CKF_TOKEN_INITIALIZED;
+		      CKF_TOKEN_INITIALIZED;
 	info->ulMaxPinLen = 255;
 	info->ulMinPinLen = 1;
 	info->ulMaxSessionCount = info->ulMaxRwSessionCount = 0;
@@ -688,8 +688,8 @@ f_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
 }
 
 static CK_RV
-f_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type,
-    CK_MECHANISM_INFO *info)
+f_mechanism_info(
+    CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
 {
 	(void)slot;
 	if (!has_mechanism(type))
@@ -740,8 +740,8 @@ f_session_info(CK_SESSION_HANDLE session, CK_SESSION_INFO *info)
 
 	memset(info, 0, sizeof(*info));
 	info->slotID = 7;
-	info->state = fake.logged_in ? CKS_RW_USER_FUNCTIONS :
-				       CKS_RW_PUBLIC_SESSION;
+	info->state =
+	    fake.logged_in ? CKS_RW_USER_FUNCTIONS : CKS_RW_PUBLIC_SESSION;
 	return rv;
 }
 
@@ -807,9 +807,9 @@ object_key(const struct object *o)
 {
 	const uint8_t *p = o->der;
 
-	return o->class == CKO_PRIVATE_KEY ?
-		d2i_AutoPrivateKey(NULL, &p, (long)o->derlen) :
-		d2i_PUBKEY(NULL, &p, (long)o->derlen);
+	return o->class == CKO_PRIVATE_KEY
+		   ? d2i_AutoPrivateKey(NULL, &p, (long)o->derlen)
+		   : d2i_PUBKEY(NULL, &p, (long)o->derlen);
 }
 
 static size_t
@@ -840,8 +840,8 @@ point_get(const struct object *o, uint8_t *out)
 		n = sizeof(raw);
 		if (EVP_PKEY_get_raw_public_key(key, raw, &n) != 1)
 			n = 0;
-	} else if (EVP_PKEY_get_octet_string_param(key,
-		       OSSL_PKEY_PARAM_PUB_KEY, raw, sizeof(raw), &n) != 1) {
+	} else if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY,
+		       raw, sizeof(raw), &n) != 1) {
 		n = 0;
 	}
 	EVP_PKEY_free(key);
@@ -1010,8 +1010,8 @@ f_find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *want, CK_ULONG n)
 }
 
 static CK_RV
-f_find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *out, CK_ULONG max,
-    CK_ULONG *n)
+f_find(
+    CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *out, CK_ULONG max, CK_ULONG *n)
 {
 	CK_RV rv = ready(session);
 
@@ -1079,7 +1079,7 @@ want_true(const CK_ATTRIBUTE *attrs, CK_ULONG n, CK_ATTRIBUTE_TYPE type)
 	const CK_ATTRIBUTE *a = want_find(attrs, n, type);
 
 	return a != NULL && a->ulValueLen == 1 &&
-	    *(const CK_BBOOL *)a->pValue != CK_FALSE;
+	       *(const CK_BBOOL *)a->pValue != CK_FALSE;
 }
 
 static void
@@ -1169,9 +1169,10 @@ key_make(CK_MECHANISM_TYPE m, const CK_ATTRIBUTE *pub, CK_ULONG npub,
 		    curves[i].by_name != (strcmp(form, "name") == 0))
 			continue;
 		*type = curves[i].edwards ? CKK_EC_EDWARDS : CKK_EC;
-		*key = curves[i].edwards ?
-			EVP_PKEY_Q_keygen(NULL, NULL, curves[i].type) :
-			EVP_PKEY_Q_keygen(NULL, NULL, "EC", curves[i].group);
+		*key =
+		    curves[i].edwards
+			? EVP_PKEY_Q_keygen(NULL, NULL, curves[i].type)
+			: EVP_PKEY_Q_keygen(NULL, NULL, "EC", curves[i].group);
 		return *key != NULL ? CKR_OK : CKR_FUNCTION_FAILED;
 	}
 	return CKR_CURVE_NOT_SUPPORTED;
@@ -1188,8 +1189,8 @@ half_make(struct object *o, CK_ULONG class, CK_ULONG type, EVP_PKEY *key,
 	o->class = class;
 	o->type = type;
 	object_describe(o, attrs, n);
-	len = class == CKO_PRIVATE_KEY ? i2d_PrivateKey(key, &der) :
-					 i2d_PUBKEY(key, &der);
+	len = class == CKO_PRIVATE_KEY ? i2d_PrivateKey(key, &der)
+				       : i2d_PUBKEY(key, &der);
 	if (len <= 0 || len > BLOB_MAX)
 		abort();
 	o->der = malloc((size_t)len);
@@ -1237,8 +1238,8 @@ f_generate(CK_SESSION_HANDLE session, CK_MECHANISM *m, CK_ATTRIBUTE *pub,
 	full = capacity >= 0 && (long)store_count() + 2 > capacity;
 	*hpub = *hpriv = CK_INVALID_HANDLE;
 	if (!lies("no-public") && (!full || lies("half-full"))) {
-		half_make(&o, CKO_PUBLIC_KEY, type,
-		    other != NULL ? other : key, pub, npub);
+		half_make(&o, CKO_PUBLIC_KEY, type, other != NULL ? other : key,
+		    pub, npub);
 		*hpub = store_add(&o)->handle;
 	}
 	if (!full && !forced)
@@ -1310,17 +1311,17 @@ key_sign(EVP_PKEY *key, CK_MECHANISM_TYPE m, const uint8_t *data, size_t len,
 	bool ok;
 
 	if (digest) {
-		ok = EVP_DigestSignInit(md, NULL,
-			 m == CKM_EDDSA ? NULL : EVP_sha256(), NULL,
-			 key) == 1 &&
+		ok =
+		    EVP_DigestSignInit(md, NULL,
+			m == CKM_EDDSA ? NULL : EVP_sha256(), NULL, key) == 1 &&
 		    EVP_DigestSign(md, out, &n, data, len) == 1;
 	} else {
 		ctx = EVP_PKEY_CTX_new(key, NULL);
 		ok = ctx != NULL && EVP_PKEY_sign_init(ctx) == 1;
 		if (ok && m == CKM_RSA_PKCS)
-			ok = EVP_PKEY_CTX_set_rsa_padding(ctx,
-				 RSA_PKCS1_PADDING) == 1 &&
-			    EVP_PKEY_sign(ctx, out, &n, data, len) == 1;
+			ok = EVP_PKEY_CTX_set_rsa_padding(
+				 ctx, RSA_PKCS1_PADDING) == 1 &&
+			     EVP_PKEY_sign(ctx, out, &n, data, len) == 1;
 		else if (ok) {
 			ok = EVP_PKEY_sign(ctx, der, &derlen, data, len) == 1;
 			n = ok ? raw_signature(key, der, derlen, out) : 0;
@@ -1351,9 +1352,8 @@ f_sign(CK_SESSION_HANDLE session, unsigned char *data, CK_ULONG len,
 	if (o == NULL)
 		return CKR_KEY_HANDLE_INVALID;
 	key = object_key(o);
-	n = key != NULL ?
-		key_sign(key, fake.sign_mech, data, len, sig, *siglen) :
-		0;
+	n = key != NULL ? key_sign(key, fake.sign_mech, data, len, sig, *siglen)
+			: 0;
 	EVP_PKEY_free(key);
 	if (n == 0)
 		return CKR_GENERAL_ERROR;
@@ -1398,7 +1398,7 @@ C_GetFunctionList(CK_FUNCTION_LIST **list)
 	if (!fake.loaded) {
 		fake.loaded = true;
 		fake.healthy = knob("KSMFAKE_HEALED") != NULL &&
-		    access(knob("KSMFAKE_HEALED"), F_OK) == 0;
+			       access(knob("KSMFAKE_HEALED"), F_OK) == 0;
 	}
 	*list = &functions;
 	return CKR_OK;

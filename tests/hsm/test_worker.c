@@ -68,8 +68,8 @@ pin_file(const char *pin)
 static void
 send_text(struct worker *w, const char *text)
 {
-	assert_int_equal(fd_packet_send(w->sock, text, strlen(text), -1, NULL),
-	    KSM_OK);
+	assert_int_equal(
+	    fd_packet_send(w->sock, text, strlen(text), -1, NULL), KSM_OK);
 }
 
 static void
@@ -142,8 +142,8 @@ start_of(enum worker_purpose purpose)
 	memset(&m, 0, sizeof(m));
 	m.type = HSM_START;
 	m.u.start.purpose = purpose;
-	(void)snprintf(m.u.start.repository, sizeof(m.u.start.repository),
-	    "test");
+	(void)snprintf(
+	    m.u.start.repository, sizeof(m.u.start.repository), "test");
 	(void)snprintf(m.u.start.module, sizeof(m.u.start.module),
 	    "%s/tests/ksmfake.so", getenv("KSM_BUILD"));
 	(void)snprintf(m.u.start.label, sizeof(m.u.start.label), "fake");
@@ -411,8 +411,8 @@ without_a_usable_pin_there_is_no_login(void **ctx)
 	path_in(logins, sizeof(logins), "logins");
 	knob("KSMFAKE_LOGINS", logins);
 	for (size_t i = 0; i < nitems(cases); i++) {
-		assert_int_equal(worker_start(&w, &start, cases[i].pin),
-		    HSM_FAILED);
+		assert_int_equal(
+		    worker_start(&w, &start, cases[i].pin), HSM_FAILED);
 		assert_string_equal(w.got.u.failed.stage, "pin");
 		if (strstr(w.got.u.failed.text, cases[i].says) == NULL)
 			fail_msg("\"%s\" does not say \"%s\"",
@@ -472,8 +472,7 @@ another_label_never_opens_a_token(void **ctx)
 	(void)snprintf(start.u.start.label, sizeof(start.u.start.label), "fak");
 	assert_int_equal(worker_start(&w, &start, "1234"), HSM_FAILED);
 	assert_string_equal(w.got.u.failed.stage, "token");
-	assert_non_null(
-	    strstr(w.got.u.failed.text, "\"fake\" (serial 0001)"));
+	assert_non_null(strstr(w.got.u.failed.text, "\"fake\" (serial 0001)"));
 	assert_int_equal(worker_end(&w), 1);
 	assert_int_equal(file_size(logins), 0);
 }
@@ -495,8 +494,8 @@ two_tokens_of_one_label_need_a_serial(void **ctx)
 	assert_int_equal(worker_end(&w), 1);
 	assert_int_equal(file_size(logins), 0);
 
-	(void)snprintf(start.u.start.serial, sizeof(start.u.start.serial),
-	    "0001-2");
+	(void)snprintf(
+	    start.u.start.serial, sizeof(start.u.start.serial), "0001-2");
 	assert_int_equal(worker_start(&w, &start, "1234"), HSM_HELLO);
 	assert_string_equal(w.got.u.hello.serial, "0001-2");
 	assert_int_equal(worker_end(&w), 0);
@@ -515,6 +514,8 @@ a_token_can_be_named_by_uri(void **ctx)
 		{ "pkcs11:token=fake;serial=0002", HSM_FAILED, "token" },
 		{ "pkcs11:serial=0001;model=real", HSM_FAILED, "token" },
 		{ "pkcs12:token=fake", HSM_FAILED, "token" },
+		/* a PIN in the URI is neither used nor repeated */
+		{ "pkcs11:token=no?pin-value=S3cret", HSM_FAILED, "token" },
 	};
 	struct worker w;
 
@@ -525,11 +526,13 @@ a_token_can_be_named_by_uri(void **ctx)
 		start.u.start.label[0] = '\0';
 		(void)snprintf(start.u.start.uri, sizeof(start.u.start.uri),
 		    "%s", cases[i].uri);
-		assert_int_equal(worker_start(&w, &start, "1234"),
-		    cases[i].answer);
+		assert_int_equal(
+		    worker_start(&w, &start, "1234"), cases[i].answer);
 		if (cases[i].answer == HSM_FAILED)
-			assert_string_equal(w.got.u.failed.stage,
-			    cases[i].stage);
+			assert_string_equal(
+			    w.got.u.failed.stage, cases[i].stage);
+		if (cases[i].answer == HSM_FAILED)
+			assert_null(strstr(w.got.u.failed.text, "S3cret"));
 		(void)worker_end(&w);
 	}
 }
@@ -608,8 +611,8 @@ evidence_is_good(const struct hsm_evidence *e, size_t i)
 	assert_int_equal(strlen(e->point), 2 * algorithms[i].point);
 	if (algorithms[i].key_type == 0) {
 		assert_int_equal(e->bits, algorithms[i].bits);
-		assert_int_equal(strlen(e->modulus),
-		    2 * algorithms[i].signature);
+		assert_int_equal(
+		    strlen(e->modulus), 2 * algorithms[i].signature);
 		assert_string_equal(e->exponent, "010001");
 	}
 }
@@ -705,8 +708,8 @@ a_return_code_proves_what_it_proves(void **ctx)
 		struct worker w;
 		char fault[64];
 
-		(void)snprintf(fault, sizeof(fault), "generate:1:ckr=%s",
-		    cases[i].fault);
+		(void)snprintf(
+		    fault, sizeof(fault), "generate:1:ckr=%s", cases[i].fault);
 		knob("KSMFAKE_FAULT", fault);
 		worker_ready(&w, PURPOSE_GENERATOR);
 		if (generate(&w, 1, 13, 256) != cases[i].answer ||
@@ -716,8 +719,8 @@ a_return_code_proves_what_it_proves(void **ctx)
 			    ckr_group_text(w.got.u.no.group));
 		assert_string_equal(w.got.u.no.stage, "generate");
 		if (cases[i].lives) {
-			assert_int_equal(generate(&w, (int)i + 2, 13, 256),
-			    HSM_GENERATED);
+			assert_int_equal(
+			    generate(&w, (int)i + 2, 13, 256), HSM_GENERATED);
 			assert_int_equal(worker_end(&w), 0);
 		} else {
 			assert_int_equal(hear(&w), HSM__TYPES);
@@ -869,10 +872,8 @@ what_the_token_made_of_it_is_reported(void **ctx)
 		    e->is_sensitive != cases[i].sensitive ||
 		    e->is_extractable != cases[i].extractable ||
 		    e->is_token != cases[i].token ||
-		    e->label_ok != cases[i].label ||
-		    e->id_ok != cases[i].id ||
-		    e->public_ok != cases[i].public ||
-		    e->bits != cases[i].bits)
+		    e->label_ok != cases[i].label || e->id_ok != cases[i].id ||
+		    e->public_ok != cases[i].public || e->bits != cases[i].bits)
 			fail_msg("%s: %d %d %d %d %d %d %d %d", cases[i].lie,
 			    e->is_private, e->is_sensitive, e->is_extractable,
 			    e->is_token, e->label_ok, e->id_ok, e->public_ok,
@@ -905,8 +906,8 @@ without_sha256_the_digest_is_made_outside(void **ctx)
 	knob("KSMFAKE_NO_MECH", "0x40");
 	worker_ready(&w, PURPOSE_GENERATOR);
 	assert_int_equal(generate(&w, 1, 8, 1024), HSM_GENERATED);
-	assert_string_equal(w.got.u.generated.evidence.mechanism,
-	    "CKM_RSA_PKCS");
+	assert_string_equal(
+	    w.got.u.generated.evidence.mechanism, "CKM_RSA_PKCS");
 	assert_int_equal(strlen(w.got.u.generated.evidence.signature), 256);
 	assert_int_equal(worker_end(&w), 0);
 }
@@ -954,8 +955,8 @@ a_key_is_not_lost_because_it_cannot_sign(void **ctx)
 		knob("KSMFAKE_FAULT", cases[i].fault);
 		worker_ready(&w, PURPOSE_GENERATOR);
 		assert_int_equal(generate(&w, (int)i, 13, 256), HSM_GENERATED);
-		assert_string_equal(w.got.u.generated.evidence.sign_ckr,
-		    cases[i].name);
+		assert_string_equal(
+		    w.got.u.generated.evidence.sign_ckr, cases[i].name);
 		assert_string_equal(w.got.u.generated.evidence.signature, "");
 		assert_int_equal(worker_end(&w), cases[i].status);
 	}
@@ -1072,7 +1073,7 @@ static void
 a_token_is_told_in_pages_and_sorted(void **ctx)
 {
 	struct hsm_listed pages;
-	char path[128], hex[KEY_ID_HEX];
+	char path[128], hex[KEY_ID_HEX], long_id[201];
 	struct key_id id;
 	struct worker w;
 	FILE *f;
@@ -1081,6 +1082,8 @@ a_token_is_told_in_pages_and_sorted(void **ctx)
 	path_in(path, sizeof(path), "store");
 	f = fopen(path, "we");
 	assert_non_null(f);
+	memset(long_id, 'a', 200);
+	long_id[200] = '\0';
 	for (int n = 0; n < 1200; n++) {
 		id = id_of(n);
 		key_id_format(&id, hex);
@@ -1090,6 +1093,7 @@ a_token_is_told_in_pages_and_sorted(void **ctx)
 	}
 	store_line(f, 9001, 3, "0102", "-"); /* another length of id */
 	store_line(f, 9002, 2, "01", "ab");
+	store_line(f, 9008, 2, long_id, "-");
 	store_line(f, 9003, 3, "-", "ab"); /* no id, but a label */
 	store_line(f, 9004, 3, "-", "-");  /* debris */
 	store_line(f, 9005, 2, "-", "-");
@@ -1101,7 +1105,7 @@ a_token_is_told_in_pages_and_sorted(void **ctx)
 	assert_int_equal(enumerate(&w, "", &pages), HSM_LISTED);
 	assert_int_equal(w.got.u.listed.privates, 1200);
 	assert_int_equal(w.got.u.listed.publics, 600);
-	assert_int_equal(w.got.u.listed.foreign, 3);
+	assert_int_equal(w.got.u.listed.foreign, 4);
 	assert_int_equal(w.got.u.listed.nameless, 2);
 	assert_int_equal(w.got.u.listed.other, 2);
 	assert_int_equal(w.got.u.listed.pages, 2);
@@ -1186,33 +1190,51 @@ a_sync_that_fails_is_said_before_any_listing(void **ctx)
 }
 
 static void
-a_torn_key_and_a_tired_process_are_told_apart(void **ctx)
+a_torn_key_and_a_failing_token_are_told_apart(void **ctx)
 {
-	struct worker w;
+	static const struct {
+		const char *fault;
+		int n; /* pairs in the token */
+		enum hsm_type answer;
+		bool lives;
+	} cases[] = {
+		/* another key signs: it is this key */
+		{ "sign:1:ckr=0x5", 2, HSM_PROOF, true },
+		{ "getattr:5:ckr=0x5,sign:1:ckr=0x5", 2, HSM_PROOF, true },
+		/* nobody to compare with: it is this key, and a fresh start */
+		{ "sign:1+:ckr=0x5", 3, HSM_PROOF, false },
+		/* no key signs: it is the token or the process */
+		{ "sign:1+:ckr=0x5", 4, HSM_UNKNOWN, false },
+		{ "sign:1:ckr=0x30", 4, HSM_UNKNOWN, false },
+	};
+	int n = 0;
 
 	(void)ctx;
-	worker_ready(&w, PURPOSE_GENERATOR);
-	assert_int_equal(generate(&w, 1, 13, 256), HSM_GENERATED);
-	assert_int_equal(generate(&w, 2, 13, 256), HSM_GENERATED);
-	assert_int_equal(worker_end(&w), 0);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct worker w;
 
-	/* it could sign before: ask again, with a fresh one */
-	knob("KSMFAKE_FAULT", "sign:2:ckr=0x5");
-	worker_ready(&w, PURPOSE_SETTLER);
-	assert_int_equal(enumerate(&w, "", NULL), HSM_LISTED);
-	assert_int_equal(prove(&w, 1, 13), HSM_PROOF);
-	assert_int_equal(prove(&w, 2, 13), HSM_UNKNOWN);
-	assert_int_equal(w.got.u.no.group, CKRG_NOTHING);
-	assert_int_equal(worker_end(&w), 1);
+		(void)unsetenv("KSMFAKE_FAULT");
+		worker_ready(&w, PURPOSE_GENERATOR);
+		while (n < cases[i].n) {
+			n++;
+			assert_int_equal(
+			    generate(&w, n, 13 + n % 3, 0), HSM_GENERATED);
+		}
+		assert_int_equal(worker_end(&w), 0);
 
-	/* its first signature: it is the key */
-	knob("KSMFAKE_FAULT", "sign:1:ckr=0x5");
-	worker_ready(&w, PURPOSE_SETTLER);
-	assert_int_equal(enumerate(&w, "", NULL), HSM_LISTED);
-	assert_int_equal(prove(&w, 2, 13), HSM_PROOF);
-	assert_string_equal(w.got.u.proof.evidence.sign_ckr,
-	    "CKR_GENERAL_ERROR");
-	assert_int_equal(worker_end(&w), 1);
+		knob("KSMFAKE_FAULT", cases[i].fault);
+		worker_ready(&w, PURPOSE_SETTLER);
+		assert_int_equal(enumerate(&w, "", NULL), HSM_LISTED);
+		assert_int_equal(prove(&w, 1, 14), cases[i].answer);
+		if (cases[i].answer == HSM_PROOF)
+			assert_string_equal(w.got.u.proof.evidence.sign_ckr,
+			    "CKR_GENERAL_ERROR");
+		if (cases[i].lives)
+			assert_int_equal(prove(&w, 2, 15), HSM_PROOF);
+		else
+			assert_int_equal(hear(&w), HSM__TYPES);
+		assert_int_equal(worker_end(&w), cases[i].lives ? 0 : 1);
+	}
 }
 
 static void
@@ -1396,8 +1418,8 @@ softhsm_token(struct hsm_msg *start)
 		return false;
 	(void)snprintf(start->u.start.module, sizeof(start->u.start.module),
 	    "%s", SOFTHSM);
-	(void)snprintf(start->u.start.label, sizeof(start->u.start.label),
-	    "lab");
+	(void)snprintf(
+	    start->u.start.label, sizeof(start->u.start.label), "lab");
 	return true;
 }
 
@@ -1452,8 +1474,8 @@ make_dir(void **ctx)
 {
 	(void)ctx;
 	if (getenv("KSMPOOL_LIBEXEC") == NULL || getenv("KSM_BUILD") == NULL) {
-		(void)fprintf(stderr,
-		    "KSMPOOL_LIBEXEC and KSM_BUILD are not set\n");
+		(void)fprintf(
+		    stderr, "KSMPOOL_LIBEXEC and KSM_BUILD are not set\n");
 		return -1;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -1509,7 +1531,7 @@ main(void)
 		TEST(an_unreadable_object_stops_nobody),
 		TEST(a_token_that_is_lost_is_not_called_empty),
 		TEST(a_sync_that_fails_is_said_before_any_listing),
-		TEST(a_torn_key_and_a_tired_process_are_told_apart),
+		TEST(a_torn_key_and_a_failing_token_are_told_apart),
 		TEST(two_pairs_of_one_id_are_counted),
 		TEST(only_a_lonely_half_is_destroyed),
 		TEST(a_handle_that_stands_for_another_object_is_spared),

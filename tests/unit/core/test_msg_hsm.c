@@ -157,8 +157,8 @@ refused_naming(const json_t *root, const char *what)
 	char *text = json_dumps(root, JSON_COMPACT);
 
 	assert_non_null(text);
-	assert_int_equal(hsm_msg_decode(text, strlen(text), &m, &fail),
-	    KSM_EPROTO);
+	assert_int_equal(
+	    hsm_msg_decode(text, strlen(text), &m, &fail), KSM_EPROTO);
 	if (strstr(fail.text, what) == NULL)
 		fail_msg("\"%s\" does not name %s", fail.text, what);
 	free(text);
@@ -170,8 +170,8 @@ refused_text(const char *text, const char *what)
 	struct ksm_fail fail = { KSM_OK, "" };
 	struct hsm_msg m;
 
-	assert_int_equal(hsm_msg_decode(text, strlen(text), &m, &fail),
-	    KSM_EPROTO);
+	assert_int_equal(
+	    hsm_msg_decode(text, strlen(text), &m, &fail), KSM_EPROTO);
 	if (strstr(fail.text, what) == NULL)
 		fail_msg("\"%s\" does not say %s", fail.text, what);
 }
@@ -210,8 +210,8 @@ an_empty_page_comes_back(void **ctx)
 	memset(&sent, 0, sizeof(sent));
 	sent.type = HSM_PAGE;
 	text = encode(&sent);
-	assert_int_equal(hsm_msg_decode(text, strlen(text), &got, &fail),
-	    KSM_OK);
+	assert_int_equal(
+	    hsm_msg_decode(text, strlen(text), &got, &fail), KSM_OK);
 	assert_int_equal(got.u.page.nprivates, 0);
 	assert_int_equal(got.u.page.npublics, 0);
 	hsm_msg_clear(&got);
@@ -232,7 +232,8 @@ each_field(void (*damage)(json_t *object, const char *field, json_t *root))
 		text = encode(&m);
 		whole = json_loads(text, 0, NULL);
 		assert_non_null(whole);
-		json_object_foreach(whole, name, v) {
+		json_object_foreach(whole, name, v)
+		{
 			copy = json_deep_copy(whole);
 			damage(copy, name, copy);
 			json_decref(copy);
@@ -240,11 +241,12 @@ each_field(void (*damage)(json_t *object, const char *field, json_t *root))
 				continue;
 			const char *inner;
 			json_t *unused;
-			json_object_foreach(v, inner, unused) {
+			json_object_foreach(v, inner, unused)
+			{
 				(void)unused;
 				copy = json_deep_copy(whole);
-				damage(json_object_get(copy, name), inner,
-				    copy);
+				damage(
+				    json_object_get(copy, name), inner, copy);
 				json_decref(copy);
 			}
 		}
@@ -384,8 +386,8 @@ a_packet_over_the_limit_is_refused_unread(void **ctx)
 	assert_non_null(text);
 	memset(text, ' ', MSG_HSM_MAX + 1);
 	memcpy(text, "{}", 2);
-	assert_int_equal(hsm_msg_decode(text, MSG_HSM_MAX + 1, &m, &fail),
-	    KSM_EPROTO);
+	assert_int_equal(
+	    hsm_msg_decode(text, MSG_HSM_MAX + 1, &m, &fail), KSM_EPROTO);
 	assert_non_null(strstr(fail.text, "at most 65536"));
 	free(text);
 }
@@ -489,8 +491,7 @@ every_type_and_group_has_a_word(void **ctx)
 	for (int t = 0; t < HSM__TYPES; t++)
 		assert_string_not_equal(hsm_type_text((enum hsm_type)t), "?");
 	for (int g = 0; g < CKRG__COUNT; g++)
-		assert_string_not_equal(ckr_group_text((enum ckr_group)g),
-		    "?");
+		assert_string_not_equal(ckr_group_text((enum ckr_group)g), "?");
 	assert_string_equal(hsm_type_text(HSM__TYPES), "?");
 	assert_string_equal(ckr_group_text(CKRG__COUNT), "?");
 }

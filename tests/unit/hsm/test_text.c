@@ -20,7 +20,10 @@ padding_goes_and_the_rest_stays(void **ctx)
 		{ "full to the end!", "full to the end!" },
 		{ "                ", "" },
 		{ "nul\0            ", "nul" },
-		{ "l\xc3\xa4" "b            ", "l\xc3\xa4" "b" },
+		{ "l\xc3\xa4"
+		  "b            ",
+		    "l\xc3\xa4"
+		    "b" },
 	};
 	char out[64];
 
@@ -38,9 +41,10 @@ what_a_message_cannot_carry_is_a_question_mark(void **ctx)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
-		{ "a\tb\x1b[0m", "a?b?[0m" },
-		{ "\x7f", "?" },
-		{ "l\xe4" "b", "l?b" },		/* ISO 8859-1 */
+		{ "a\tb\x1b[0m", "a?b?[0m" }, { "\x7f", "?" },
+		{ "l\xe4"
+		  "b",
+		    "l?b" },			/* ISO 8859-1 */
 		{ "\xc0\x80", "??" },		/* overlong */
 		{ "\xed\xa0\x80", "???" },	/* surrogate */
 		{ "\xf4\x90\x80\x80", "????" }, /* past the end */
