@@ -1,7 +1,8 @@
 /*
  * engine.c - the frame: repositories, workers, stock and the store's batch.
- * configure.c changes what is in force, dispatch.c makes keys, settle.c judges
- * what is in the token, view.c answers commands.
+ * configure.c changes what is in force, dispatch.c chooses keys, answer.c
+ * hears what became of them, topup.c serves who asked, settle.c judges what is
+ * in the token, view.c answers commands.
  */
 #include "engine.h"
 
@@ -539,7 +540,7 @@ engine_run(struct engine *e)
 	dispatch_run(e, &wait);
 	commit_when_due(e, &wait);
 	engine_levels(e);
-	dispatch_tickets(e);
+	topup_run(e);
 	commit_when_due(e, &wait);
 	engine_repos_forget(e);
 	return wait < 0 ? 0 : wait;
@@ -556,7 +557,7 @@ engine_on_message(struct engine *e, worker_no no, struct hsm_msg *m)
 	if (s == &r->look.slot)
 		look_message(e, r, m);
 	else
-		dispatch_message(e, r, s, m);
+		answer_message(e, r, s, m);
 }
 
 void
@@ -592,7 +593,7 @@ engine_on_exit(struct engine *e, worker_no no, bool asked, const char *how)
 	if (s == &r->look.slot)
 		look_exit(e, r, how);
 	else
-		dispatch_exit(e, r, s, asked, how);
+		answer_exit(e, r, s, asked, how);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
- * engine_parts.h - what engine.c, configure.c, dispatch.c, settle.c and view.c
- * share.
+ * engine_parts.h - what engine.c, configure.c, dispatch.c, answer.c, topup.c,
+ * settle.c and view.c share.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -205,12 +205,6 @@ void engine_worker_leave(struct engine *e, struct slot *s);
 void engine_violation(struct engine *e, struct repo *r, struct slot *s,
     const char *what);
 bool engine_repo_usable(const struct repo *r);
-/* Any worker's first words; false: the token is another one. */
-bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
-    const struct hsm_hello *h);
-void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
-    const struct hsm_failed *f);
-void engine_no_text(const struct hsm_no *no, char out[256]);
 
 struct repo *engine_repo_find(struct engine *e, const char *name);
 
@@ -219,17 +213,37 @@ void engine_repo_free(struct repo *r);
 /* Repositories nobody configures any more go with their last worker. */
 void engine_repos_forget(struct engine *e);
 
-/* dispatch.c: pools, refills, generators */
+/* dispatch.c: pools, refills, which key is made next */
 void dispatch_configure(struct engine *e);
 void dispatch_run(struct engine *e, ksm_msec *wait);
-void dispatch_message(struct engine *e, struct repo *r, struct slot *s,
-    struct hsm_msg *m);
-void dispatch_exit(struct engine *e, struct repo *r, struct slot *s,
-    bool asked, const char *how);
+/* Give `s` the next key, if there is one to make now. */
+void dispatch_assign(struct engine *e, struct repo *r, struct slot *s,
+    ksm_msec *wait);
 void dispatch_drop_queues(struct engine *e, bool forget_only);
-void dispatch_tickets(struct engine *e);
 /* Keys are being made or could be started in this repository right now. */
 bool dispatch_working(struct engine *e, struct repo *r);
+struct repo *dispatch_repo(struct engine *e, const struct plan_pool *p);
+struct prun *dispatch_run_of(struct engine *e, int64_t pool_row,
+    struct plan_pool **p);
+void dispatch_auto_made(struct engine *e, struct prun *run, int64_t n);
+void dispatch_pool_name(const struct plan_pool *p, char out[400]);
+
+/* answer.c: what generators say */
+void answer_message(struct engine *e, struct repo *r, struct slot *s,
+    struct hsm_msg *m);
+void answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
+    const char *how);
+/* Any worker's first words; false: the token is another one. */
+bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_hello *h);
+void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_failed *f);
+void engine_no_text(const struct hsm_no *no, char out[256]);
+
+/* topup.c: refills that somebody asked for */
+void topup_run(struct engine *e);
+void topup_count(struct engine *e, int64_t pool_row, bool automatic,
+    bool made);
 
 /* settle.c: looks */
 void look_run(struct engine *e, struct repo *r, ksm_msec *wait);

@@ -1,0 +1,362 @@
+/*
+ * answer.c - what a generator says, and what its silence means.
+ *
+ * Done, refused, unknown: a reply records a key, a clear no drops its row,
+ * and anything else leaves it to settling.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+
+/* The token's time is believed only as far as our own clock allows. */
+static void
+made_times(struct engine *e, const struct hsm_generated *g,
+    struct store_made *out)
+{
+	ksm_time now = engine_wall(e);
+
+	out->ended = g->ended > now || g->ended < now - 86400 ? now : g->ended;
+	out->started = g->started > out->ended || g->started <= 0
+	    ? out->ended
+	    : g->started;
+	if (out->ended > e->newest)
+		e->newest = out->ended;
+}
+
+static void
+pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
+    const char *why)
+{
+	struct plan_pool *p = NULL;
+	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
+	char id[KEY_ID_HEX], name[400];
+
+	key_id_format(&was->id, id);
+	log_error("repository %s: key %s failed its check: %s; it is kept in "
+		  "quarantine and will not be handed out",
+	    r->name, id, why);
+	topup_count(e, was->pool_row, was->automatic, false);
+	if (run == NULL || ++run->bad < POOL_BAD)
+		return;
+	run->blocked = true;
+	run->bad = 0;
+	(void)snprintf(run->trouble, sizeof(run->trouble),
+	    "%d keys in a row failed their check: %.180s", POOL_BAD, why);
+	dispatch_pool_name(p, name);
+	log_error("pool %s: %s; no more are made until `ksmctl topup`, a "
+		  "reload or a restart",
+	    name, run->trouble);
+}
+
+static void
+record_generated(struct engine *e, struct repo *r, const struct slot *was,
+    const struct hsm_generated *g)
+{
+	struct ksm_fail fail, check = { 0 };
+	struct key_facts facts;
+	struct store_made made = { 0 };
+	struct plan_pool *p = NULL;
+	struct prun *run;
+	bool facts_ok = false;
+	enum ksm_err err;
+	const struct alg *alg = alg_find(was->want.alg);
+
+	err = keycheck_evidence(&g->evidence, &was->want, &facts, &facts_ok,
+	    &check);
+	made.took = g->took;
+	made.proved = err == KSM_OK;
+	made.single = r->conf != NULL && r->conf->skip_public_key &&
+	    alg != NULL && alg->family == ALG_RSA;
+	made.tag_zsk = made.tag_ksk = made.tag_revoked = -1;
+	if (facts_ok) {
+		made.pub = facts.pub;
+		made.publen = facts.publen;
+		made.digest = facts.digest;
+		made.tag_zsk = facts.tag_zsk;
+		made.tag_ksk = facts.tag_ksk;
+		made.tag_revoked = facts.tag_revoked;
+	}
+	made_times(e, g, &made);
+	if (!engine_stored(e,
+		store_key_made(e->store, &was->id, &made, engine_wall(e),
+		    &fail),
+		&fail, "record a key"))
+		return;
+	engine_result_noted(e);
+	engine_moved(e, was->pool_row, KEY_INTENDED, KEY_MADE);
+	(void)engine_stored(e,
+	    store_rate_add(e->store, r->name, was->want.alg, was->want.bits,
+		g->took, &fail),
+	    &fail, "record a duration");
+	if (r->group_since == 0)
+		r->group_since = engine_steady(e);
+	backoff_ok(&r->backoff);
+	if (err != KSM_OK) {
+		if (engine_stored(e,
+			store_key_move(e->store, &was->id, KEY_MADE,
+			    KEY_QUARANTINED, check.text, engine_wall(e),
+			    &fail),
+			&fail, "quarantine a key"))
+			engine_moved(e, was->pool_row, KEY_MADE,
+			    KEY_QUARANTINED);
+		pool_failed_check(e, r, was, check.text);
+		return;
+	}
+	run = dispatch_run_of(e, was->pool_row, &p);
+	if (run != NULL)
+		run->bad = 0;
+	topup_count(e, was->pool_row, was->automatic, true);
+}
+
+static void
+drop_intended(struct engine *e, const struct slot *was)
+{
+	struct ksm_fail fail;
+	struct plan_pool *p = NULL;
+	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
+
+	if (!engine_stored(e, store_key_refused(e->store, &was->id, &fail),
+		&fail, "drop a refused key"))
+		return;
+	engine_result_noted(e);
+	engine_moved(e, was->pool_row, KEY_INTENDED, KEY__STATES);
+	if (run != NULL && was->automatic && run->auto_made > 0)
+		dispatch_auto_made(e, run, run->auto_made - 1);
+	else if (run != NULL && run->explicit)
+		run->left++;
+}
+
+void
+engine_no_text(const struct hsm_no *no, char out[256])
+{
+	(void)snprintf(out, 256, "%.31s: %.47s%s%.160s", no->stage, no->name,
+	    no->name[0] == '\0' ? "" : ": ", no->text);
+}
+
+static void
+record_refused(struct engine *e, struct repo *r, struct slot *s,
+    const struct slot *was, const struct hsm_no *no)
+{
+	struct plan_pool *p = NULL;
+	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
+	char why[256], name[400];
+
+	engine_no_text(no, why);
+	drop_intended(e, was);
+	topup_count(e, was->pool_row, was->automatic, false);
+	switch (no->group) {
+	case CKRG_POLICY:
+		if (run == NULL)
+			break;
+		run->blocked = true;
+		(void)snprintf(run->trouble, sizeof(run->trouble),
+		    "the token refuses such keys: %.220s", why);
+		dispatch_pool_name(p, name);
+		log_error("pool %s: %s; other pools go on, this one is tried "
+			  "again after `ksmctl topup`, a reload or a restart",
+		    name, run->trouble);
+		break;
+	case CKRG_PIN:
+		engine_repo_park(e, r, why, "");
+		break;
+	case CKRG_OTHER:
+		/* An id that is taken: another is chosen, nothing to wait. */
+		if (strcmp(no->stage, "search") == 0) {
+			log_warning("repository %s: an id is already taken in "
+				    "the token; another one is used", r->name);
+			break;
+		}
+		engine_repo_failed(e, r, why);
+		break;
+	case CKRG_FULL:
+		engine_repo_failed(e, r, why);
+		break;
+	case CKRG_LOGIN:
+	case CKRG_SESSION:
+	case CKRG_TOKEN:
+	case CKRG_NOTHING:
+	case CKRG__COUNT:
+		engine_repo_failed(e, r, why);
+		engine_worker_leave(e, s);
+		break;
+	}
+}
+
+static void
+record_unknown(struct engine *e, struct repo *r, const struct slot *was,
+    const char *why)
+{
+	struct ksm_fail fail;
+	char id[KEY_ID_HEX];
+
+	key_id_format(&was->id, id);
+	log_warning("repository %s: key %s: %s; whether it exists is unknown, "
+		    "it is settled next",
+	    r->name, id, why);
+	if (engine_stored(e,
+		store_key_move(e->store, &was->id, KEY_INTENDED, KEY_UNKNOWN,
+		    why, engine_wall(e), &fail),
+		&fail, "mark a key unknown"))
+		engine_moved(e, was->pool_row, KEY_INTENDED, KEY_UNKNOWN);
+	(void)engine_commit(e);
+	r->look_wanted = true;
+}
+
+static bool
+token_serial_fits(struct engine *e, struct repo *r, const struct hsm_hello *h)
+{
+	struct ksm_fail fail;
+	char why[256];
+
+	if (r->row.token_serial[0] != '\0' &&
+	    (strcmp(r->row.token_serial, h->serial) != 0 ||
+		strcmp(r->row.token_label, h->label) != 0)) {
+		(void)snprintf(why, sizeof(why),
+		    "its token was '%.60s' serial '%.40s' and is now '%.60s' "
+		    "serial '%.40s'",
+		    r->row.token_label, r->row.token_serial, h->label,
+		    h->serial);
+		engine_repo_alien(e, r, why);
+		return false;
+	}
+	if (strcmp(r->row.token_serial, h->serial) == 0 &&
+	    strcmp(r->row.token_label, h->label) == 0)
+		return true;
+	(void)snprintf(r->row.token_label, sizeof(r->row.token_label), "%s",
+	    h->label);
+	(void)snprintf(r->row.token_serial, sizeof(r->row.token_serial), "%s",
+	    h->serial);
+	return engine_stored(e,
+	    store_repository_token(e->store, r->row.row, h->label, h->serial,
+		&fail),
+	    &fail, "record the token of a repository");
+}
+
+/* A login went well: what stood against the PIN is history. */
+static void
+pin_is_good(struct engine *e, struct repo *r)
+{
+	struct ksm_fail fail;
+
+	r->pin_again = false;
+	if (r->row.pin_print[0] == '\0')
+		return;
+	r->row.pin_print[0] = '\0';
+	(void)engine_stored(e,
+	    store_repository_trouble(e->store, r->row.row, TROUBLE_NONE, "",
+		"", engine_wall(e), &fail),
+	    &fail, "clear the trouble of a repository");
+	log_notice("repository %s: the new PIN works", r->name);
+}
+
+bool
+engine_hello(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_hello *h)
+{
+	s->starting = false;
+	pin_is_good(e, r);
+	return token_serial_fits(e, r, h);
+}
+
+void
+engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
+    const struct hsm_failed *f)
+{
+	char why[256];
+	size_t others = r->look.slot.no != 0 && &r->look.slot != s;
+
+	s->starting = false;
+	s->leaving = true; /* it exits by itself */
+	(void)snprintf(why, sizeof(why), "%.31s: %.47s%s%.160s", f->stage,
+	    f->name, f->name[0] == '\0' ? "" : ": ", f->text);
+	for (size_t k = 0; k < r->ngens; k++)
+		others += r->gens[k].no != 0 && &r->gens[k] != s;
+	if (f->group == CKRG_PIN) {
+		engine_repo_park(e, r, why,
+		    f->pin_print[0] != '\0' ? f->pin_print
+					    : r->row.pin_print);
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && others > 0 &&
+	    !r->single) {
+		r->single = true;
+		log_notice("repository %s: the token has no session for a "
+			   "second worker; generator and verifier take turns",
+		    r->name);
+	} else {
+		engine_repo_failed(e, r, why);
+	}
+}
+
+void
+answer_message(struct engine *e, struct repo *r, struct slot *s,
+    struct hsm_msg *m)
+{
+	struct slot was = *s;
+	ksm_msec wait = 0;
+	char why[256];
+
+	switch (m->type) {
+	case HSM_HELLO:
+		if (!engine_hello(e, r, s, &m->u.hello))
+			engine_worker_leave(e, s);
+		return;
+	case HSM_FAILED:
+		engine_start_failed(e, r, s, &m->u.failed);
+		return;
+	case HSM_GENERATED:
+		if (!s->busy || m->u.generated.job != s->job ||
+		    key_id_cmp(&m->u.generated.id, &s->id) != 0)
+			break;
+		s->busy = s->overdue = false;
+		s->made++;
+		/* The token works on while we write. */
+		if (!s->leaving && s->generation == r->generation &&
+		    (r->conf == NULL || r->conf->recycle_after == 0 ||
+			s->made < r->conf->recycle_after) &&
+		    !r->single)
+			dispatch_assign(e, r, s, &wait);
+		record_generated(e, r, &was, &m->u.generated);
+		return;
+	case HSM_REFUSED:
+		if (!s->busy || m->u.no.job != s->job)
+			break;
+		s->busy = s->overdue = false;
+		record_refused(e, r, s, &was, &m->u.no);
+		return;
+	case HSM_UNKNOWN:
+		if (!s->busy || m->u.no.job != s->job)
+			break;
+		s->busy = s->overdue = false;
+		s->leaving = true; /* it exits by itself */
+		engine_no_text(&m->u.no, why);
+		record_unknown(e, r, &was, why);
+		engine_repo_failed(e, r, why);
+		return;
+	default:
+		break;
+	}
+	engine_violation(e, r, s, hsm_type_text(m->type));
+}
+
+void
+answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
+    const char *how)
+{
+	struct slot was = *s;
+	char why[256];
+
+	*s = (struct slot){ 0 };
+	if (was.busy && asked) {
+		r->deaths++;
+		(void)snprintf(why, sizeof(why),
+		    "its worker ended (%s) while making it", how);
+		record_unknown(e, r, &was, why);
+		engine_repo_failed(e, r, why);
+	} else if (was.starting || !was.leaving) {
+		r->deaths++;
+		(void)snprintf(why, sizeof(why), "a worker ended (%s) %s", how,
+		    was.starting ? "before it was ready" : "while idle");
+		engine_repo_failed(e, r, why);
+	}
+}

@@ -1,0 +1,245 @@
+/*
+ * topup.c - refills that somebody asked for, from the asking to the sum.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+
+static bool
+ticket_covers(const struct ticket *t, const char *policy)
+{
+	return t->policy == NULL || strcmp(t->policy, policy) == 0;
+}
+
+void
+topup_count(struct engine *e, int64_t pool_row, bool automatic, bool made)
+{
+	struct plan_pool *p = NULL;
+
+	if (automatic && made)
+		e->auto_run.made++;
+	else if (automatic)
+		e->auto_run.failed++;
+	if (dispatch_run_of(e, pool_row, &p) == NULL)
+		return;
+	for (struct ticket *t = e->tickets; t != NULL; t = t->next) {
+		if (t->state.done || !ticket_covers(t, p->policy))
+			continue;
+		if (made)
+			t->state.made++;
+		else
+			t->state.failed++;
+	}
+}
+
+static void
+tickets_prune(struct engine *e)
+{
+	struct ticket **at = &e->tickets;
+	size_t done = 0;
+
+	/* newest first */
+	while (*at != NULL) {
+		struct ticket *t = *at;
+
+		if (t->state.done && ++done > TICKETS_KEPT) {
+			*at = t->next;
+			free(t->policy);
+			free(t);
+		} else {
+			at = &t->next;
+		}
+	}
+}
+
+enum ksm_err
+engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
+    struct ksm_fail *fail)
+{
+	struct ticket *t = NULL;
+	enum ksm_err err;
+
+	if (want->policy != NULL &&
+	    conf_policy_find(&e->conf, want->policy) == NULL)
+		return ksm_failf(fail, KSM_ENOENT,
+		    "there is no policy %s; `ksmctl plan` names them",
+		    want->policy);
+	t = calloc(1, sizeof(*t));
+	if (t == NULL ||
+	    (want->policy != NULL &&
+		(t->policy = strdup(want->policy)) == NULL)) {
+		err = ksm_failf(fail, KSM_ENOMEM, "topup: no memory");
+		goto out;
+	}
+	engine_levels(e);
+	for (size_t i = 0; i < e->plan.npools; i++) {
+		struct plan_pool *p = &e->plan.pools[i];
+		struct prun *run = &e->runs[i];
+		int64_t left = want->max >= 0 ? want->max
+					      : p->settings.max_per_run;
+
+		if (!ticket_covers(t, p->policy))
+			continue;
+		/* Those already asked for are counted when they are made. */
+		t->state.wanted += (p->make < left ? p->make : left) +
+		    p->stock[KEY_INTENDED] + p->stock[KEY_UNKNOWN];
+		run->blocked = false;
+		run->bad = 0;
+		run->trouble[0] = '\0';
+		if (p->make == 0)
+			continue;
+		run->explicit = true;
+		if (run->left < left)
+			run->left = left;
+		dispatch_auto_made(e, run, 0);
+	}
+	t->run = (struct store_run){ .cause = want->cause,
+		.uid = want->uid,
+		.pid = want->pid,
+		.max = want->max,
+		.started = engine_wall(e),
+		.wanted = t->state.wanted };
+	err = store_run_start(e->store, &t->run, fail);
+	if (err == KSM_OK)
+		err = store_commit(e->store, fail);
+	if (err != KSM_OK) {
+		(void)engine_stored(e, err, fail, "record a topup");
+		goto out;
+	}
+	t->number = ++e->last_ticket;
+	t->next = e->tickets;
+	e->tickets = t;
+	*ticket = t->number;
+	t = NULL;
+	log_notice("topup of %s asked for by uid %lld pid %lld: %lld keys to "
+		   "make",
+	    want->policy == NULL ? "all policies" : want->policy,
+	    (long long)want->uid, (long long)want->pid,
+	    (long long)e->tickets->state.wanted);
+	tickets_prune(e);
+out:
+	if (t != NULL)
+		free(t->policy);
+	free(t);
+	return err;
+}
+
+enum ksm_err
+engine_topup_state(struct engine *e, int64_t ticket, struct topup_state *out)
+{
+	for (struct ticket *t = e->tickets; t != NULL; t = t->next)
+		if (t->number == ticket) {
+			*out = t->state;
+			return KSM_OK;
+		}
+	return KSM_ENOENT;
+}
+
+void
+engine_topup_forget(struct engine *e, int64_t ticket)
+{
+	for (struct ticket **at = &e->tickets; *at != NULL; at = &(*at)->next)
+		if ((*at)->number == ticket) {
+			struct ticket *t = *at;
+
+			*at = t->next;
+			free(t->policy);
+			free(t);
+			return;
+		}
+}
+
+/* Will waiting longer not help this pool? */
+static bool
+pool_hopeless(struct engine *e, size_t i)
+{
+	const struct repo *r = dispatch_repo(e, &e->plan.pools[i]);
+
+	if (e->stopping || e->runs[i].blocked || e->clock_bad || r == NULL)
+		return true;
+	if (e->recover && e->store_backoff.tries >= POOL_MISSES)
+		return true;
+	/* An earlier worker has one key to finish, no longer. */
+	if (r->waiting && engine_steady(e) - r->waiting_since >
+	    r->conf->deadline * 1000)
+		return true;
+	return r->row.trouble != TROUBLE_NONE ||
+	    r->backoff.tries >= POOL_MISSES;
+}
+
+static void
+ticket_look(struct engine *e, struct ticket *t)
+{
+	struct topup_state *st = &t->state;
+	bool finished = true, full = true;
+	char trouble[256];
+	struct ksm_fail fail;
+
+	for (size_t i = 0; i < e->plan.npools; i++) {
+		const struct plan_pool *p = &e->plan.pools[i];
+
+		if (!ticket_covers(t, p->policy))
+			continue;
+		full = full && p->deficit == 0;
+		if (pool_hopeless(e, i))
+			continue;
+		if (e->runs[i].explicit || p->stock[KEY_INTENDED] > 0 ||
+		    p->stock[KEY_UNKNOWN] > 0 || p->stock[KEY_MADE] > 0)
+			finished = false;
+		/* Once is also the hour of the look at what is there. */
+		if (t->run.cause == RUN_ONCE && !dispatch_repo(e, p)->looked)
+			finished = false;
+	}
+	if (!finished || (e->recover && !e->stopping &&
+	    e->store_backoff.tries < POOL_MISSES))
+		return;
+	for (size_t i = 0; i < e->plan.npools; i++) {
+		const struct plan_pool *p = &e->plan.pools[i];
+		char name[400];
+
+		if (!ticket_covers(t, p->policy))
+			continue;
+		e->runs[i].explicit = false;
+		if (p->deficit == 0)
+			continue;
+		engine_pool_trouble(e, i, trouble);
+		if (trouble[0] == '\0')
+			st->held += p->make;
+		else if (strlen(st->trouble) + strlen(trouble) + 20 <
+		    sizeof(st->trouble)) {
+			dispatch_pool_name(p, name);
+			(void)snprintf(st->trouble + strlen(st->trouble),
+			    sizeof(st->trouble) - strlen(st->trouble),
+			    "%s%.100s: %.200s",
+			    st->trouble[0] == '\0' ? "" : "; ", name, trouble);
+		}
+	}
+	if (e->stopping && !full && st->trouble[0] == '\0')
+		(void)snprintf(st->trouble, sizeof(st->trouble),
+		    "ksmpoold is stopping");
+	st->full = full;
+	st->done = true;
+	t->run.ended = engine_wall(e);
+	t->run.made = st->made;
+	t->run.failed = st->failed;
+	t->run.held = st->held;
+	if (engine_stored(e, store_run_end(e->store, &t->run, &fail), &fail,
+		"record a topup"))
+		(void)engine_commit(e);
+	log_notice("topup of %s: %lld keys made, %lld failed, %lld held back%s"
+		   "%s%s",
+	    t->policy == NULL ? "all policies" : t->policy,
+	    (long long)st->made, (long long)st->failed, (long long)st->held,
+	    full ? ", every pool is full" : "",
+	    st->trouble[0] == '\0' ? "" : "; ", st->trouble);
+}
+
+void
+topup_run(struct engine *e)
+{
+	for (struct ticket *t = e->tickets; t != NULL; t = t->next)
+		if (!t->state.done)
+			ticket_look(e, t);
+}
