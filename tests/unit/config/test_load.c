@@ -1,0 +1,398 @@
+#include "said.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ksmpool/fd.h"
+#include "ksmpool/msg_conf.h"
+
+#define POLICY_KASP                                                           \
+	"<KASP><Policy name='default'><Keys>"                                 \
+	"<KSK><Algorithm>13</Algorithm><Lifetime>P365D</Lifetime>"            \
+	"<Repository>one</Repository></KSK>"                                  \
+	"<ZSK><Algorithm>13</Algorithm><Lifetime>P90D</Lifetime>"             \
+	"<Repository>one</Repository></ZSK></Keys></Policy></KASP>"
+#define ZONES                                                                 \
+	"<ZoneList><Zone name='a.example'><Policy>default</Policy></Zone>"    \
+	"<Zone name='b.example'><Policy>default</Policy></Zone></ZoneList>"
+#define OPENDNSSEC                                                            \
+	"<Configuration><RepositoryList>\n<Repository name='one'>"            \
+	"<Module>module.so</Module><TokenLabel>one</TokenLabel>"              \
+	"<PIN>1234</PIN><Capacity>100</Capacity><RequireBackup/>"             \
+	"</Repository></RepositoryList><Common>"                              \
+	"<PolicyFile>kasp.xml</PolicyFile>"                                   \
+	"<ZoneListFile>zonelist.xml</ZoneListFile></Common>"                  \
+	"</Configuration>"
+#define OWN(in)                                                               \
+	"<Ksmpool><Policy><OpenDNSSEC>conf.xml</OpenDNSSEC></Policy>" in      \
+	"</Ksmpool>"
+
+/* A directory of files, as an operator has them. */
+struct site {
+	char dir[64], config[128];
+};
+
+static void
+put(const struct site *s, const char *name, const char *text, mode_t mode)
+{
+	char path[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+	(void)unlink(path);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static int
+setup(void **ctx)
+{
+	struct site *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	(void)strcpy(s->dir, "/tmp/ksm-load-XXXXXX");
+	assert_non_null(mkdtemp(s->dir));
+	(void)snprintf(s->config, sizeof(s->config), "%s/ksmpool.xml",
+	    s->dir);
+	put(s, "module.so", "", 0644);
+	put(s, "kasp.xml", POLICY_KASP, 0644);
+	put(s, "zonelist.xml", ZONES, 0644);
+	put(s, "conf.xml", OPENDNSSEC, 0600);
+	put(s, "ksmpool.xml", OWN(""), 0644);
+	*ctx = s;
+	return 0;
+}
+
+static int
+teardown(void **ctx)
+{
+	static const char *const names[] = {
+		"module.so", "other.so", "kasp.xml", "zonelist.xml",
+		"conf.xml", "ksmpool.xml", "pin",
+	};
+	struct site *s = *ctx;
+	char path[256];
+
+	for (size_t i = 0; i < nitems(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", s->dir, names[i]);
+		(void)unlink(path);
+	}
+	assert_int_equal(rmdir(s->dir), 0);
+	free(s);
+	return 0;
+}
+
+static void
+load(const struct site *s, struct loaded *l)
+{
+	struct inputs in = { .config = s->config };
+	struct ksm_fail fail;
+
+	assert_int_equal(config_load(&in, l, &fail), KSM_OK);
+}
+
+static void
+an_installation_of_opendnssec_is_taken_as_it_is(void **ctx)
+{
+	struct loaded l;
+
+	load(*ctx, &l);
+	if (l.conf.errors + l.conf.warnings != 0) {
+		said_show(&l.conf);
+		fail_msg("findings");
+	}
+	assert_int_equal(l.conf.nrepositories, 1);
+	assert_int_equal(l.conf.repositories[0].pin, PIN_INLINE);
+	assert_int_equal(l.conf.repositories[0].capacity, 100);
+	assert_int_equal(l.conf.npolicies, 1);
+	assert_int_equal(l.conf.policies[0].zones, 2);
+	assert_int_equal(l.conf.zones, 2);
+	assert_int_equal(l.conf.zonelist, ZONELIST_OK);
+	assert_string_equal(l.conf.database, KSM_STATEDIR "/ksmpool.db");
+	assert_string_equal(l.conf.socket_path, KSM_RUNDIR "/control.sock");
+	assert_string_equal(l.conf.user, "ksmpool");
+	assert_null(l.conf.socket_group);
+	loaded_clear(&l);
+}
+
+static void
+a_repository_of_ours_refines_theirs(void **ctx)
+{
+	const struct conf_repository *r;
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "pin", "1234\n", 0400);
+	put(s, "ksmpool.xml", OWN("<RepositoryList><Repository name='one'>"
+	    "<PINFile>pin</PINFile><Sessions>2</Sessions>"
+	    "<TokenSerial>42</TokenSerial></Repository></RepositoryList>"),
+	    0644);
+	load(s, &l);
+	assert_int_equal(l.conf.errors + l.conf.warnings, 0);
+	assert_int_equal(l.conf.nrepositories, 1);
+	r = &l.conf.repositories[0];
+	assert_int_equal(r->pin, PIN_FILE);
+	assert_int_equal(r->pin_fd, -1);
+	assert_int_equal(r->sessions, 2);
+	assert_int_equal(r->capacity, 100);
+	assert_true(r->require_backup);
+	assert_string_equal(r->token_label, "one");
+	assert_string_equal(r->token_serial, "42");
+	loaded_clear(&l);
+}
+
+static void
+a_repository_of_ours_may_stand_beside_theirs(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWN("<RepositoryList>\n<Repository name='two'>"
+	    "<PINCredential>two</PINCredential></Repository>"
+	    "</RepositoryList>"), 0644);
+	load(s, &l);
+	assert_int_equal(l.conf.nrepositories, 2);
+	assert_int_equal(l.conf.errors, 2);
+	assert_non_null(said(&l.conf, "repository without a Module"));
+	assert_non_null(said(&l.conf, "repository without a TokenLabel"));
+	loaded_clear(&l);
+}
+
+static void
+a_name_of_ours_twice_is_a_duplicate(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWN("<RepositoryList><Repository name='one'/>\n"
+	    "<Repository name='one'/></RepositoryList>"), 0644);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "duplicate repository"));
+	loaded_clear(&l);
+}
+
+static void
+a_zone_list_that_is_not_there_is_vanished(void **ctx)
+{
+	struct site *s = *ctx;
+	char path[256];
+	struct loaded l;
+
+	(void)snprintf(path, sizeof(path), "%s/zonelist.xml", s->dir);
+	assert_int_equal(unlink(path), 0);
+	load(s, &l);
+	assert_int_equal(l.conf.zonelist, ZONELIST_VANISHED);
+	assert_int_equal(l.conf.errors, 1);
+	assert_int_equal(l.conf.zonelist_errors, 1);
+	loaded_clear(&l);
+}
+
+static void
+a_zone_list_is_bad_when_cut_or_faulty_and_may_be_empty(void **ctx)
+{
+	static const struct {
+		const char *text;
+		enum zonelist_state state;
+	} cases[] = {
+		{ "", ZONELIST_BAD },
+		{ "<ZoneList>", ZONELIST_BAD },
+		{ "<ZoneList><Zone name='a.example'><Policy>default</Policy>"
+		  "</Zone>", ZONELIST_BAD },
+		{ "<ZoneList><Zone name='a.example'><Policy>nobody</Policy>"
+		  "</Zone></ZoneList>", ZONELIST_BAD },
+		{ "<KASP/>", ZONELIST_BAD },
+		{ "<ZoneList/>", ZONELIST_EMPTY },
+		{ "<ZoneList><Zone name='a'><Policy>default</Policy></Zone>"
+		  "<Zone name='A.'><Policy>default</Policy></Zone>"
+		  "</ZoneList>", ZONELIST_OK },
+	};
+	struct site *s = *ctx;
+
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct loaded l;
+
+		put(s, "zonelist.xml", cases[i].text, 0644);
+		load(s, &l);
+		assert_int_equal(l.conf.zonelist, cases[i].state);
+		assert_int_equal(l.conf.zonelist_errors > 0,
+		    cases[i].state == ZONELIST_BAD);
+		loaded_clear(&l);
+	}
+}
+
+static void
+a_policy_file_that_is_broken_does_not_blame_the_zones(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "kasp.xml", "<KASP><Policy name='other'></KASP>", 0644);
+	load(s, &l);
+	assert_null(said(&l.conf, "unknown policy"));
+	assert_int_equal(l.conf.zonelist_errors, 0);
+	assert_true(l.conf.errors > 0);
+	loaded_clear(&l);
+}
+
+static void
+pin_files_are_looked_at(void **ctx)
+{
+	static const char own[] = OWN("<RepositoryList><Repository name='one'>"
+	    "<PINFile>pin</PINFile></Repository></RepositoryList>");
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", own, 0644);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "PIN file cannot be opened"));
+	assert_int_equal(l.conf.errors, 1);
+	loaded_clear(&l);
+
+	put(s, "pin", "", 0400);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "PIN file is empty"));
+	assert_int_equal(l.conf.errors, 1);
+	loaded_clear(&l);
+
+	put(s, "pin", "1234\n", 0444);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "everybody can read the PIN file"));
+	assert_null(said(&l.conf, "1234"));
+	assert_int_equal(l.conf.errors, 0);
+	assert_int_equal(l.conf.warnings, 1);
+	loaded_clear(&l);
+}
+
+static void
+a_module_that_is_not_there_is_an_error_on_its_own_host(void **ctx)
+{
+	struct site *s = *ctx;
+	struct inputs alone = { .config = NULL };
+	struct ksm_fail fail;
+	struct loaded l;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/module.so", s->dir);
+	assert_int_equal(unlink(path), 0);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "the module is not on this host"));
+	assert_int_equal(l.conf.errors, 1);
+	loaded_clear(&l);
+
+	(void)snprintf(path, sizeof(path), "%s/conf.xml", s->dir);
+	alone.opendnssec = path;
+	assert_int_equal(config_load(&alone, &l, &fail), KSM_OK);
+	assert_non_null(said(&l.conf, "the module is not on this host"));
+	assert_int_equal(l.conf.errors, 0);
+	assert_int_equal(l.conf.warnings, 1);
+	loaded_clear(&l);
+}
+
+static void
+two_names_of_one_module_do_not_hide_a_clash(void **ctx)
+{
+	struct site *s = *ctx;
+	char target[256], link[256];
+	struct loaded l;
+
+	(void)snprintf(target, sizeof(target), "%s/module.so", s->dir);
+	(void)snprintf(link, sizeof(link), "%s/other.so", s->dir);
+	assert_int_equal(symlink(target, link), 0);
+	put(s, "ksmpool.xml", OWN("<RepositoryList><Repository name='two'>"
+	    "<Module>other.so</Module><TokenLabel>one</TokenLabel>"
+	    "<PINCredential>p</PINCredential></Repository></RepositoryList>"),
+	    0644);
+	load(s, &l);
+	assert_int_equal(l.conf.errors, 1);
+	assert_non_null(said(&l.conf, "two repositories mean the same token"));
+	loaded_clear(&l);
+}
+
+static void
+files_alone_say_what_was_not_checked(void **ctx)
+{
+	struct site *s = *ctx;
+	struct inputs in = { .config = NULL };
+	struct ksm_fail fail;
+	struct loaded l;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/kasp.xml", s->dir);
+	in.kasp = path;
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_int_equal(l.conf.errors + l.conf.warnings, 0);
+	assert_non_null(said(&l.conf, "repositories were not given"));
+	assert_non_null(said(&l.conf, "zones were not given"));
+	assert_int_equal(l.conf.policies[0].nkeys, 2);
+	loaded_clear(&l);
+}
+
+static void
+what_is_sent_is_what_was_read(void **ctx)
+{
+	static const char pin[] = "1234";
+	struct conf_decoder d;
+	struct loaded l;
+	struct conf got;
+	struct ksm_fail fail;
+	enum ksm_err err;
+	char buf[MSG_CONF_MAX], *at;
+	int pair[2];
+
+	load(*ctx, &l);
+	assert_int_equal(fd_packet_pair(pair, &fail), KSM_OK);
+	assert_int_equal(config_send(&l.conf, pair[0], &fail), KSM_OK);
+	fd_close(&pair[0]);
+	conf_init(&got);
+	conf_decoder_init(&d, &got);
+	for (;;) {
+		size_t len;
+		int fd;
+
+		err = fd_packet_recv(pair[1], buf, sizeof(buf), &len, &fd,
+		    &fail);
+		if (err == KSM_ENOENT)
+			break;
+		assert_int_equal(err, KSM_OK);
+		at = memmem(buf, len, pin, strlen(pin));
+		assert_null(at);
+		assert_int_equal(conf_decode(&d, buf, len, fd, &fail), KSM_OK);
+	}
+	assert_int_equal(conf_decode_end(&d, &fail), KSM_OK);
+	assert_int_equal(got.policies[0].zones, 2);
+	assert_true(got.repositories[0].pin_fd >= 0);
+	assert_int_equal(pread(got.repositories[0].pin_fd, buf, sizeof(buf),
+	    0), strlen(pin));
+	assert_memory_equal(buf, pin, strlen(pin));
+	fd_close(&pair[1]);
+	conf_clear(&got);
+	loaded_clear(&l);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_installation_of_opendnssec_is_taken_as_it_is),
+		TEST(a_repository_of_ours_refines_theirs),
+		TEST(a_repository_of_ours_may_stand_beside_theirs),
+		TEST(a_name_of_ours_twice_is_a_duplicate),
+		TEST(a_zone_list_that_is_not_there_is_vanished),
+		TEST(a_zone_list_is_bad_when_cut_or_faulty_and_may_be_empty),
+		TEST(a_policy_file_that_is_broken_does_not_blame_the_zones),
+		TEST(pin_files_are_looked_at),
+		TEST(a_module_that_is_not_there_is_an_error_on_its_own_host),
+		TEST(two_names_of_one_module_do_not_hide_a_clash),
+		TEST(files_alone_say_what_was_not_checked),
+		TEST(what_is_sent_is_what_was_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
