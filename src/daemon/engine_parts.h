@@ -23,6 +23,7 @@
 #include "store.h"
 
 #define GROUP_MS	(10 * 1000) /* a made key waits no longer than this */
+#define GROUP_LOOKS	4 /* or than so many looks last, in a large token */
 #define COMMIT_MS	1000 /* results wait no longer for their commit */
 #define COMMIT_RESULTS	256
 #define INTENT_MAX	64
@@ -89,6 +90,7 @@ struct look {
 	struct idmap half_now;	/* half pairs of this look */
 	int64_t foreign, nameless;
 	int64_t settled_gone, settled_made;
+	ksm_msec started;
 	bool again;		/* another look is needed at once */
 };
 
@@ -122,6 +124,7 @@ struct repo {
 	int64_t deaths, orphans, foreign, nameless;
 	ksm_time looked_at;
 	ksm_msec looked_ms;
+	ksm_msec look_took; /* the last complete one, start to end */
 };
 
 /* What runs for one pool of the plan. */

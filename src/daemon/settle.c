@@ -72,6 +72,18 @@ repo_count(struct engine *e, const struct repo *r, enum key_state state)
 	return n;
 }
 
+/*
+ * A look costs a login and a pass over all objects: in a token of 50,000 that
+ * is seconds, so that looks may not follow each other without a pause.
+ */
+static ksm_msec
+group_bound(const struct repo *r)
+{
+	ksm_msec slow = r->look_took * GROUP_LOOKS;
+
+	return slow > GROUP_MS ? slow : GROUP_MS;
+}
+
 bool
 look_due(struct engine *e, struct repo *r)
 {
@@ -82,7 +94,8 @@ look_due(struct engine *e, struct repo *r)
 	if (!r->looked || r->look_wanted || r->halves.count > 0)
 		return true;
 	if (r->group_since != 0 &&
-	    (now - r->group_since >= GROUP_MS || !dispatch_working(e, r)))
+	    (now - r->group_since >= group_bound(r) ||
+		!dispatch_working(e, r)))
 		return true;
 	return now - r->looked_ms >= LOOK_EVERY_MS;
 }
@@ -534,6 +547,7 @@ look_end(struct engine *e, struct repo *r)
 	struct ksm_fail fail;
 	struct idmap was = r->halves;
 	bool first = !r->looked;
+	ksm_msec started = l->started;
 
 	if (r->conf != NULL && r->conf->sync_path != NULL)
 		(void)engine_stored(e,
@@ -557,6 +571,7 @@ look_end(struct engine *e, struct repo *r)
 	r->accept = false;
 	r->looked_at = engine_wall(e);
 	r->looked_ms = engine_steady(e);
+	r->look_took = r->looked_ms - started;
 	backoff_ok(&r->backoff);
 	e->tallies_old = true;
 	if (first)
@@ -573,8 +588,8 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 
 	if (!look_due(e, r)) {
 		if (r->group_since != 0 &&
-		    r->group_since + GROUP_MS - now < *wait)
-			*wait = r->group_since + GROUP_MS - now;
+		    r->group_since + group_bound(r) - now < *wait)
+			*wait = r->group_since + group_bound(r) - now;
 		return;
 	}
 	if (r->waiting && r->waiting_at - now > left)
@@ -593,9 +608,10 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (engine_worker_start(e, r, &l->slot,
 		repo_count(e, r, KEY_UNKNOWN) > 0 || r->halves.count > 0
 		    ? PURPOSE_SETTLER
-		    : PURPOSE_VERIFIER))
+		    : PURPOSE_VERIFIER)) {
 		l->step = LOOK_START;
-	else if (r->waiting && WAITING_MS < *wait)
+		l->started = now;
+	} else if (r->waiting && WAITING_MS < *wait)
 		*wait = WAITING_MS;
 	else if (r->backoff.tries > 0 &&
 	    backoff_wait(&r->backoff, now) < *wait)
