@@ -95,7 +95,8 @@ static const char *const csk_rolls[] = {
 #define KEY_RULES(base, text, roll, rolls)                                    \
 	[(base) + P_KEY] = { text, K_KEYS, XML_PARENT, XML_MANY, .lo = 0 },   \
 	[(base) + P_ALGORITHM] = { "Algorithm", base, XML_NUMBER,             \
-		XML_REQUIRED, { { "length", false } }, 0, 255 },              \
+		XML_REQUIRED, { { "length", false } }, .lo = 0,               \
+		.hi = 255 },                                                  \
 	[(base) + P_LIFETIME] = { "Lifetime", base, XML_DURATION,             \
 		XML_REQUIRED | XML_LIFE, .lo = 0 },                           \
 	[(base) + P_REPOSITORY] = { "Repository", base, XML_TEXT,             \

@@ -674,6 +674,14 @@ pool_rank(const struct pool_rule *rule)
 	return (rule->policy != NULL ? 2 : 0) + (rule->has_role ? 1 : 0);
 }
 
+static bool
+rule_fits(const struct pool_rule *rule, const char *policy,
+    enum key_role role)
+{
+	return (!rule->has_role || rule->role == role) &&
+	    (rule->policy == NULL || strcmp(rule->policy, policy) == 0);
+}
+
 static void
 key_resolve(const struct ksmpool *k, bool manual, const char *policy,
     struct conf_key *key)
@@ -685,14 +693,26 @@ key_resolve(const struct ksmpool *k, bool manual, const char *policy,
 		for (size_t i = 0; i < k->npools; i++) {
 			const struct pool_rule *rule = &k->pools[i];
 
-			if (pool_rank(rule) != rank ||
-			    (rule->has_role && rule->role != key->role) ||
-			    (rule->policy != NULL &&
-			    strcmp(rule->policy, policy) != 0))
-				continue;
-			pool_apply(rule, &key->pool);
+			if (pool_rank(rule) == rank &&
+			    rule_fits(rule, policy, key->role))
+				pool_apply(rule, &key->pool);
 		}
 	}
+}
+
+/* True if a pool that `rule` speaks of holds a fixed number. */
+static bool
+fixed_used(const struct conf *c, const struct pool_rule *rule)
+{
+	for (size_t i = 0; i < c->npolicies; i++) {
+		const struct conf_policy *p = &c->policies[i];
+
+		for (size_t j = 0; j < p->nkeys; j++)
+			if (rule_fits(rule, p->name, p->keys[j].role) &&
+			    p->keys[j].pool.strategy == STRATEGY_FIXED)
+				return true;
+	}
+	return false;
 }
 
 void
@@ -715,6 +735,15 @@ pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
 
 		for (size_t j = 0; j < p->nkeys; j++)
 			key_resolve(k, manual, p->name, &p->keys[j]);
+	}
+	for (size_t i = 0; i < k->npools && check_policies; i++) {
+		const struct pool_rule *rule = &k->pools[i];
+
+		if ((rule->set & POOL_FIXED) != 0 && !fixed_used(c, rule))
+			xml_find(file, CONF_WARNING, rule->line,
+			    "Fixed has no effect: no pool of these has "
+			    "strategy fixed", rule->policy,
+			    "<Strategy>fixed</Strategy> beside it");
 	}
 }
 

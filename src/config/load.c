@@ -12,7 +12,7 @@
 struct parts {
 	struct ksmpool own;
 	struct opendnssec od;
-	bool kasp_sound;
+	bool own_sound, od_sound, kasp_sound;
 };
 
 static enum ksm_err
@@ -193,6 +193,7 @@ own_load(const struct inputs *in, struct conf *c, struct parts *p,
 	if (c->file == NULL)
 		return no_memory(fail);
 	err = ksmpool_read(&file, &p->own, &result, fail);
+	p->own_sound = result.sound;
 	if (err == KSM_OK)
 		err = settings_default(c, fail);
 	return err;
@@ -211,7 +212,9 @@ opendnssec_load(const struct inputs *in, struct conf *c, struct parts *p,
 	if (err != KSM_OK || c->opendnssec_file == NULL)
 		return err;
 	file.path = c->opendnssec_file;
-	return opendnssec_read(&file, &p->od, &result, fail);
+	err = opendnssec_read(&file, &p->od, &result, fail);
+	p->od_sound = result.sound;
+	return err;
 }
 
 static enum ksm_err
@@ -229,11 +232,11 @@ kasp_load(const struct inputs *in, struct conf *c, struct parts *p,
 	if (err != KSM_OK)
 		return err;
 	if (c->kasp_file == NULL) {
-		if (in->config != NULL && c->errors == 0)
+		/* without conf.xml the reader of ksmpool.xml has said so */
+		if (in->config != NULL && p->od_sound)
 			xml_find(&own, CONF_ERROR, 0,
-			    "no policy file is named", NULL, "PolicyFile%s",
-			    c->opendnssec_file != NULL ?
-			    " here or in conf.xml" : "");
+			    "no policy file is named", NULL,
+			    "PolicyFile here or in %s", c->opendnssec_file);
 		return KSM_OK;
 	}
 	file.path = c->kasp_file;
@@ -263,12 +266,11 @@ zonelist_load(const struct inputs *in, struct loaded *l, struct parts *p,
 	if (c->zonelist_file == NULL) {
 		if (in->config != NULL) {
 			c->zonelist = ZONELIST_VANISHED;
-			if (c->errors == 0)
+			if (p->od_sound)
 				xml_find(&own, CONF_ERROR, 0,
 				    "no zone list is named", NULL,
-				    "ZoneListFile%s",
-				    c->opendnssec_file != NULL ?
-				    " here or in conf.xml" : "");
+				    "ZoneListFile here or in %s",
+				    c->opendnssec_file);
 		}
 		return KSM_OK;
 	}
@@ -357,7 +359,8 @@ config_load(const struct inputs *in, struct loaded *out,
 		err = repositories_merge(c, &p, fail);
 	if (err != KSM_OK)
 		goto out;
-	if (in->config != NULL && c->nrepositories == 0 && c->errors == 0)
+	if (p.own_sound && c->nrepositories == 0 &&
+	    (c->opendnssec_file == NULL || p.od_sound))
 		xml_find(&own, CONF_ERROR, 0, "no repository is configured",
 		    NULL, "RepositoryList here or in conf.xml");
 	repositories_check(c, in->config != NULL);

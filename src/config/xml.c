@@ -979,8 +979,10 @@ xml_read(const struct xml_grammar *g, struct xml_file *file, void *ctx,
 	struct stat st;
 
 	memset(result, 0, sizeof(*result));
-	r.fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (r.fd == -1 || fstat(r.fd, &st) == -1) {
+	/* O_NONBLOCK: a FIFO without a writer must not hold us up */
+	r.fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (r.fd == -1 || fstat(r.fd, &st) == -1 ||
+	    fcntl(r.fd, F_SETFL, 0) == -1) {
 		(void)snprintf(what, sizeof(what), "cannot be opened: %s",
 		    strerror(errno));
 		xml_find(file, CONF_ERROR, 0, what, NULL, NULL);

@@ -164,6 +164,53 @@ a_repository_of_ours_may_stand_beside_theirs(void **ctx)
 }
 
 static void
+what_conf_xml_does_not_name_is_missed(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "conf.xml", "<Configuration><RepositoryList/></Configuration>",
+	    0600);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "no policy file is named"));
+	assert_non_null(said(&l.conf, "no zone list is named"));
+	assert_non_null(said(&l.conf, "no repository is configured"));
+	assert_int_equal(l.conf.errors, 3);
+	loaded_clear(&l);
+}
+
+static void
+a_configuration_that_is_not_there_is_one_error(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	assert_int_equal(unlink(s->config), 0);
+	load(s, &l);
+	assert_int_equal(l.conf.errors, 1);
+	assert_string_equal(l.conf.user, "ksmpool");
+	loaded_clear(&l);
+	assert_int_equal(mkfifo(s->config, 0600), 0);
+	load(s, &l); /* does not wait for a writer */
+	assert_int_equal(l.conf.errors, 1);
+	loaded_clear(&l);
+}
+
+static void
+a_fixed_number_without_its_strategy_is_a_warning(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWN("<Pools>\n<Pool role='KSK'><Fixed>7</Fixed>"
+	    "</Pool></Pools>"), 0644);
+	load(s, &l);
+	assert_int_equal(l.conf.warnings, 1);
+	assert_non_null(said(&l.conf, "Fixed has no effect"));
+	loaded_clear(&l);
+}
+
+static void
 a_name_of_ours_twice_is_a_duplicate(void **ctx)
 {
 	struct site *s = *ctx;
@@ -383,6 +430,9 @@ main(void)
 		TEST(an_installation_of_opendnssec_is_taken_as_it_is),
 		TEST(a_repository_of_ours_refines_theirs),
 		TEST(a_repository_of_ours_may_stand_beside_theirs),
+		TEST(what_conf_xml_does_not_name_is_missed),
+		TEST(a_configuration_that_is_not_there_is_one_error),
+		TEST(a_fixed_number_without_its_strategy_is_a_warning),
 		TEST(a_name_of_ours_twice_is_a_duplicate),
 		TEST(a_zone_list_that_is_not_there_is_vanished),
 		TEST(a_zone_list_is_bad_when_cut_or_faulty_and_may_be_empty),
