@@ -14,15 +14,15 @@
 
 #include "xml.h"
 
-#define NAME_MAX_BYTES	127  /* of a policy or repository */
-#define POLICIES_MAX	10000
-#define POLICY_KEYS_MAX 64
+#define NAME_MAX_BYTES	 127 /* of a policy or repository */
+#define POLICIES_MAX	 10000
+#define POLICY_KEYS_MAX	 64
 #define REPOSITORIES_MAX 1000
-#define POOLS_MAX	1000
-#define ENV_MAX		16
-#define ENV_BYTES_MAX	8192 /* all names and values of one repository */
-#define PIN_BYTES_MAX	255
-#define PATH_BYTES_MAX	1023 /* as long as a worker takes */
+#define POOLS_MAX	 1000
+#define ENV_MAX		 16
+#define ENV_BYTES_MAX	 8192 /* all names and values of one repository */
+#define PIN_BYTES_MAX	 255
+#define PATH_BYTES_MAX	 1023 /* as long as a worker takes */
 
 /* ---- repositories ---------------------------------------------------- */
 
@@ -60,8 +60,8 @@ struct drafts {
 	size_t n;
 };
 
-struct draft *draft_add(struct drafts *d, const char *name, const char *file,
-    int64_t line);
+struct draft *
+draft_add(struct drafts *d, const char *name, const char *file, int64_t line);
 void drafts_clear(struct drafts *d);
 
 /*
@@ -80,8 +80,8 @@ char *path_resolve(const char *file, const char *text);
 /* ---- kasp.xml -------------------------------------------------------- */
 
 /* Policies and keys into file->conf, with default pool settings. */
-enum ksm_err kasp_read(struct xml_file *file, struct xml_result *result,
-    struct ksm_fail *fail);
+enum ksm_err kasp_read(
+    struct xml_file *file, struct xml_result *result, struct ksm_fail *fail);
 enum ksm_err kasp_read_bytes(struct xml_file *file, const void *bytes,
     size_t len, struct xml_result *result, struct ksm_fail *fail);
 
@@ -93,7 +93,7 @@ struct zone_count {
 };
 
 struct zonelist {
-	int64_t zones; /* distinct */
+	int64_t zones;		   /* distinct */
 	struct zone_count *counts; /* in order of appearance */
 	size_t ncounts;
 };
@@ -120,9 +120,9 @@ struct opendnssec {
 
 enum ksm_err opendnssec_read(struct xml_file *file, struct opendnssec *out,
     struct xml_result *result, struct ksm_fail *fail);
-enum ksm_err opendnssec_read_bytes(struct xml_file *file, const void *bytes,
-    size_t len, struct opendnssec *out, struct xml_result *result,
-    struct ksm_fail *fail);
+enum ksm_err
+opendnssec_read_bytes(struct xml_file *file, const void *bytes, size_t len,
+    struct opendnssec *out, struct xml_result *result, struct ksm_fail *fail);
 void opendnssec_clear(struct opendnssec *o);
 
 /* ---- ksmpool.xml ----------------------------------------------------- */
@@ -160,9 +160,9 @@ struct ksmpool {
 /* Paths, user and log level go into file->conf. */
 enum ksm_err ksmpool_read(struct xml_file *file, struct ksmpool *out,
     struct xml_result *result, struct ksm_fail *fail);
-enum ksm_err ksmpool_read_bytes(struct xml_file *file, const void *bytes,
-    size_t len, struct ksmpool *out, struct xml_result *result,
-    struct ksm_fail *fail);
+enum ksm_err
+ksmpool_read_bytes(struct xml_file *file, const void *bytes, size_t len,
+    struct ksmpool *out, struct xml_result *result, struct ksm_fail *fail);
 void ksmpool_clear(struct ksmpool *k);
 
 /*
@@ -189,8 +189,8 @@ struct loaded {
  * in->config only the files given are looked at, and what that leaves
  * unchecked is said in notices.
  */
-enum ksm_err config_load(const struct inputs *in, struct loaded *out,
-    struct ksm_fail *fail);
+enum ksm_err
+config_load(const struct inputs *in, struct loaded *out, struct ksm_fail *fail);
 void loaded_clear(struct loaded *l);
 
 /* Host checks and what is missing, after merging. `here`: it is this host. */
@@ -199,8 +199,7 @@ void repositories_check(struct conf *c, bool here);
 /* ---- what main does with it ------------------------------------------ */
 
 /* The whole as packets on descriptor `sock`. */
-enum ksm_err config_send(const struct conf *c, int sock,
-    struct ksm_fail *fail);
+enum ksm_err config_send(const struct conf *c, int sock, struct ksm_fail *fail);
 
 struct check_options {
 	bool strict, json;

@@ -72,44 +72,42 @@ enum kasp_id {
 	K__COUNT
 };
 
-static const char *const serials[] = {
-	"counter", "datecounter", "unixtime", "keep", NULL
-};
+static const char *const serials[] = { "counter", "datecounter", "unixtime",
+	"keep", NULL };
 
-static const char *const ksk_rolls[] = {
-	"KskDoubleRRset", "KskDoubleDS", "KskDoubleSignature", NULL
-};
+static const char *const ksk_rolls[] = { "KskDoubleRRset", "KskDoubleDS",
+	"KskDoubleSignature", NULL };
 
-static const char *const zsk_rolls[] = {
-	"ZskDoubleSignature", "ZskPrePublication", "ZskDoubleRRsig", NULL
-};
+static const char *const zsk_rolls[] = { "ZskDoubleSignature",
+	"ZskPrePublication", "ZskDoubleRRsig", NULL };
 
-static const char *const csk_rolls[] = {
-	"CskDoubleRRset", "CskSingleSignature", "CskDoubleDS",
-	"CskDoubleSignature", "CskPrePublication", NULL
-};
+static const char *const csk_rolls[] = { "CskDoubleRRset", "CskSingleSignature",
+	"CskDoubleDS", "CskDoubleSignature", "CskPrePublication", NULL };
 
+/* clang-format off: tables */
 #define QUICK(id, name, parent) \
 	[id] = { name, parent, XML_DURATION, XML_QUICK, .lo = 0 }
 
-#define KEY_RULES(base, text, roll, rolls)                                    \
-	[(base) + P_KEY] = { text, K_KEYS, XML_PARENT, XML_MANY, .lo = 0 },   \
-	[(base) + P_ALGORITHM] = { "Algorithm", base, XML_NUMBER,             \
-		XML_REQUIRED, { { "length", false } }, .lo = 0,               \
-		.hi = 255 },                                                  \
-	[(base) + P_LIFETIME] = { "Lifetime", base, XML_DURATION,             \
-		XML_REQUIRED | XML_LIFE, .lo = 0 },                           \
-	[(base) + P_REPOSITORY] = { "Repository", base, XML_TEXT,             \
-		XML_REQUIRED, .lo = 0 },                                      \
-	[(base) + P_STANDBY] = { "Standby", base, XML_NUMBER, .lo = 0 },      \
-	[(base) + P_EMERGENCY] = { "Emergency", base, XML_NUMBER, .lo = 0,    \
-		.superseded = "EmergencyRolls of the pool in ksmpool.xml" },  \
-	[(base) + P_MANUAL] = { "ManualRollover", base, XML_PRESENCE,         \
-		.lo = 0 },                                                    \
-	[(base) + P_ROLLTYPE] = { roll, base, XML_WORD, XML_UNUSED,           \
-		.words = rolls },                                             \
-	[(base) + P_RFC5011] = { "RFC5011", base, XML_PRESENCE, XML_UNUSED,   \
-		.lo = 0 }
+#define KEY_RULES(base, text, roll, rolls)                                     \
+	[(base) +                                                              \
+	    P_KEY] = { text, K_KEYS, XML_PARENT, XML_MANY, .lo = 0 },          \
+	    [(base) + P_ALGORITHM] = { "Algorithm", base, XML_NUMBER,          \
+		    XML_REQUIRED, { { "length", false } }, .lo = 0,            \
+		    .hi = 255 },                                               \
+	    [(base) + P_LIFETIME] = { "Lifetime", base, XML_DURATION,          \
+		    XML_REQUIRED | XML_LIFE, .lo = 0 },                        \
+	    [(base) + P_REPOSITORY] = { "Repository", base, XML_TEXT,          \
+		    XML_REQUIRED, .lo = 0 },                                   \
+	    [(base) + P_STANDBY] = { "Standby", base, XML_NUMBER, .lo = 0 },   \
+	    [(base) + P_EMERGENCY] = { "Emergency", base, XML_NUMBER, .lo = 0, \
+		    .superseded =                                              \
+			"EmergencyRolls of the pool in ksmpool.xml" },         \
+	    [(base) +                                                          \
+		P_MANUAL] = { "ManualRollover", base, XML_PRESENCE, .lo = 0 }, \
+	    [(base) + P_ROLLTYPE] = { roll, base, XML_WORD, XML_UNUSED,        \
+		    .words = rolls },                                          \
+	    [(base) + P_RFC5011] = { "RFC5011", base, XML_PRESENCE,            \
+		    XML_UNUSED, .lo = 0 }
 
 /*
  * The grammar of OpenDNSSEC 1.0 to 2.1 (conf/kasp.rnc there), one table for
@@ -119,23 +117,22 @@ static const char *const csk_rolls[] = {
 static const struct xml_rule rules[K__COUNT] = {
 	[K_KASP] = { "KASP", -1, XML_PARENT, .lo = 0 },
 	[K_POLICY] = { "Policy", K_KASP, XML_PARENT, XML_MANY,
-		{ { "name", true } }, .lo = 0 },
+	    { { "name", true } }, .lo = 0 },
 	[K_PASSTHROUGH] = { "Passthrough", K_POLICY, XML_PRESENCE, .lo = 0 },
 	[K_DESCRIPTION] = { "Description", K_POLICY, XML_LOOSE, .lo = 0 },
 	[K_AUDIT] = { "Audit", K_POLICY, XML_SKIP, XML_UNUSED, .lo = 0 },
 
 	[K_SIGNATURES] = { "Signatures", K_POLICY, XML_PARENT, XML_UNUSED,
-		.lo = 0 },
+	    .lo = 0 },
 	QUICK(K_RESIGN, "Resign", K_SIGNATURES),
 	QUICK(K_REFRESH, "Refresh", K_SIGNATURES),
 	[K_VALIDITY] = { "Validity", K_SIGNATURES, XML_PARENT, .lo = 0 },
-	[K_VALIDITY_DEFAULT] = { "Default", K_VALIDITY, XML_DURATION,
-		.lo = 0 },
+	[K_VALIDITY_DEFAULT] = { "Default", K_VALIDITY, XML_DURATION, .lo = 0 },
 	[K_VALIDITY_DENIAL] = { "Denial", K_VALIDITY, XML_DURATION, .lo = 0 },
 	[K_VALIDITY_KEYSET] = { "Keyset", K_VALIDITY, XML_DURATION, .lo = 0 },
 	QUICK(K_JITTER, "Jitter", K_SIGNATURES),
 	[K_INCEPTION] = { "InceptionOffset", K_SIGNATURES, XML_OFFSET,
-		XML_QUICK, .lo = 0 },
+	    XML_QUICK, .lo = 0 },
 	QUICK(K_MAXZONETTL, "MaxZoneTTL", K_SIGNATURES),
 
 	[K_DENIAL] = { "Denial", K_POLICY, XML_PARENT, XML_UNUSED, .lo = 0 },
@@ -146,11 +143,11 @@ static const struct xml_rule rules[K__COUNT] = {
 	[K_RESALT] = { "Resalt", K_NSEC3, XML_DURATION, .lo = 0 },
 	[K_HASH] = { "Hash", K_NSEC3, XML_PARENT, .lo = 0 },
 	[K_HASH_ALGORITHM] = { "Algorithm", K_HASH, XML_NUMBER, .lo = 0,
-		.hi = 255 },
+	    .hi = 255 },
 	[K_ITERATIONS] = { "Iterations", K_HASH, XML_NUMBER, .lo = 0,
-		.hi = 65535 },
+	    .hi = 65535 },
 	[K_SALT] = { "Salt", K_HASH, XML_LOOSE, 0, { { "length", true } },
-		.lo = 0 },
+	    .lo = 0 },
 
 	[K_KEYS] = { "Keys", K_POLICY, XML_PARENT, .lo = 0 },
 	QUICK(K_KEYS_TTL, "TTL", K_KEYS),
@@ -158,7 +155,7 @@ static const struct xml_rule rules[K__COUNT] = {
 	QUICK(K_PUBLISH, "PublishSafety", K_KEYS),
 	[K_SHARE] = { "ShareKeys", K_KEYS, XML_PRESENCE, .lo = 0 },
 	[K_PURGE] = { "Purge", K_KEYS, XML_DURATION, XML_QUICK | XML_UNUSED,
-		.lo = 0 },
+	    .lo = 0 },
 	KEY_RULES(K_KSK, "KSK", "KskRollType", ksk_rolls),
 	KEY_RULES(K_ZSK, "ZSK", "ZskRollType", zsk_rolls),
 	KEY_RULES(K_CSK, "CSK", "CskRollType", csk_rolls),
@@ -179,13 +176,14 @@ static const struct xml_rule rules[K__COUNT] = {
 	QUICK(K_PARENT_SOA_TTL, "TTL", K_PARENT_SOA),
 	QUICK(K_PARENT_SOA_MINIMUM, "Minimum", K_PARENT_SOA),
 };
+/* clang-format on */
 
 struct kasp {
 	struct xml_file *file;
 	bool in_policy; /* its name is good: keys go to the last policy */
 	bool key_ok;
-	size_t nkeys;	/* written in this policy */
-	int number;	/* algorithm as written */
+	size_t nkeys; /* written in this policy */
+	int number;   /* algorithm as written */
 	char length[24];
 	bool has_length, length_ok;
 	struct conf_key key;
@@ -262,8 +260,8 @@ on_open(void *ctx, const struct xml_node *n)
 	} else if (n->id == base + P_ALGORITHM) {
 		k->has_length = n->attrs[0] != NULL;
 		if (k->has_length)
-			(void)snprintf(k->length, sizeof(k->length), "%s",
-			    n->attrs[0]);
+			(void)snprintf(
+			    k->length, sizeof(k->length), "%s", n->attrs[0]);
 	}
 }
 
@@ -311,8 +309,8 @@ algorithm_take(struct kasp *k, const struct xml_node *n)
 			(void)snprintf(what, sizeof(what),
 			    "no DNSSEC algorithm has this number");
 		supported_text(list, sizeof(list));
-		xml_find(k->file, CONF_ERROR, n->line, what, n->text, "%s",
-		    list);
+		xml_find(
+		    k->file, CONF_ERROR, n->line, what, n->text, "%s", list);
 		k->key_ok = false;
 		return;
 	}
@@ -323,8 +321,8 @@ algorithm_take(struct kasp *k, const struct xml_node *n)
 		if (digits == 0 || digits > 9 || k->length[digits] != '\0' ||
 		    strtol(k->length, NULL, 10) == 0) {
 			xml_find(k->file, CONF_ERROR, n->line,
-			    "the length of a key is not a number",
-			    k->length, "bits, 1 or more");
+			    "the length of a key is not a number", k->length,
+			    "bits, 1 or more");
 			k->key_ok = false;
 			return;
 		}
@@ -338,31 +336,31 @@ algorithm_take(struct kasp *k, const struct xml_node *n)
 	}
 	if (alg_bits(alg, length, &k->key.bits, &odd, &fail) != KSM_OK) {
 		(void)snprintf(what, sizeof(what),
-		    "keys of algorithm %s cannot have this length",
-		    alg->name);
+		    "keys of algorithm %s cannot have this length", alg->name);
 		if (alg->bits_min == alg->bits_max)
-			xml_find(k->file, CONF_ERROR, n->line, what,
-			    k->length, "%d bits", alg->bits_min);
+			xml_find(k->file, CONF_ERROR, n->line, what, k->length,
+			    "%d bits", alg->bits_min);
 		else
-			xml_find(k->file, CONF_ERROR, n->line, what,
-			    k->length, "%d to %d bits, a multiple of %d",
-			    alg->bits_min, alg->bits_max, alg->bits_step);
+			xml_find(k->file, CONF_ERROR, n->line, what, k->length,
+			    "%d to %d bits, a multiple of %d", alg->bits_min,
+			    alg->bits_max, alg->bits_step);
 		k->key_ok = false;
 		return;
 	}
 	if (odd) {
 		(void)snprintf(what, sizeof(what),
 		    "keys of algorithm %s have one size only; this length "
-		    "is ignored", alg->name);
-		xml_find(k->file, CONF_WARNING, n->line, what, k->length,
-		    "%d", k->key.bits);
+		    "is ignored",
+		    alg->name);
+		xml_find(k->file, CONF_WARNING, n->line, what, k->length, "%d",
+		    k->key.bits);
 	}
 	if (alg->family == ALG_RSA && k->key.bits < 2048) {
 		(void)snprintf(said, sizeof(said), "%d bits", k->key.bits);
 		xml_find(k->file, CONF_WARNING, n->line,
 		    "RSA keys this short are within reach of an attacker "
-		    "(NIST SP 800-57: below 112 bits of strength)", said,
-		    "2048 bits or more");
+		    "(NIST SP 800-57: below 112 bits of strength)",
+		    said, "2048 bits or more");
 	}
 	if (alg->hash != NULL && strcmp(alg->hash, "SHA1") == 0) {
 		(void)snprintf(what, sizeof(what),
@@ -386,8 +384,7 @@ key_close(struct kasp *k, const struct xml_node *n)
 		xml_find(k->file, CONF_ERROR, n->line,
 		    "too many keys in one policy", NULL, "at most %d",
 		    POLICY_KEYS_MAX);
-	if (!n->ok || !k->key_ok || !k->in_policy ||
-	    k->nkeys > POLICY_KEYS_MAX)
+	if (!n->ok || !k->key_ok || !k->in_policy || k->nkeys > POLICY_KEYS_MAX)
 		return;
 	p = &c->policies[c->npolicies - 1];
 	key = conf_key_add(p);
@@ -471,22 +468,22 @@ kasp_finish(struct kasp *k, enum ksm_err err, const struct xml_result *result,
 {
 	free(k->key.repository);
 	if (err == KSM_OK && k->err != KSM_OK)
-		err = ksm_failf(fail, k->err, "%s: out of memory",
-		    k->file->path);
+		err =
+		    ksm_failf(fail, k->err, "%s: out of memory", k->file->path);
 	if (err == KSM_OK && result->sound && k->file->conf->npolicies == 0)
-		xml_find(k->file, CONF_NOTICE, 0, "no policy in it", NULL,
-		    NULL);
+		xml_find(
+		    k->file, CONF_NOTICE, 0, "no policy in it", NULL, NULL);
 	return err;
 }
 
 enum ksm_err
-kasp_read(struct xml_file *file, struct xml_result *result,
-    struct ksm_fail *fail)
+kasp_read(
+    struct xml_file *file, struct xml_result *result, struct ksm_fail *fail)
 {
 	struct kasp k = { .file = file };
 
-	return kasp_finish(&k, xml_read(&grammar, file, &k, result, fail),
-	    result, fail);
+	return kasp_finish(
+	    &k, xml_read(&grammar, file, &k, result, fail), result, fail);
 }
 
 enum ksm_err
@@ -495,6 +492,7 @@ kasp_read_bytes(struct xml_file *file, const void *bytes, size_t len,
 {
 	struct kasp k = { .file = file };
 
-	return kasp_finish(&k, xml_read_bytes(&grammar, file, bytes, len, &k,
-	    result, fail), result, fail);
+	return kasp_finish(&k,
+	    xml_read_bytes(&grammar, file, bytes, len, &k, result, fail),
+	    result, fail);
 }

@@ -66,81 +66,79 @@ enum ksmpool_id {
 #define DAY   INT64_C(86400)
 #define YEARS (INT64_C(365) * DAY)
 
-static const char *const strategies[] = {
-	"formula", "minimum", "fixed", "manual", NULL
-};
+static const char *const strategies[] = { "formula", "minimum", "fixed",
+	"manual", NULL };
 static const char *const overdues[] = { "wait", "kill", NULL };
-static const char *const levels[] = {
-	"error", "warning", "notice", "info", "debug", NULL
-};
+static const char *const levels[] = { "error", "warning", "notice", "info",
+	"debug", NULL };
 
-#define POOL_RULES(base)                                                      \
-	[(base) + P_STRATEGY] = { "Strategy", base, XML_WORD,                 \
-		.words = strategies },                                        \
-	[(base) + P_HORIZON] = { "Horizon", base, XML_DURATION, .lo = 0,      \
-		.hi = 100 * YEARS },                                          \
-	[(base) + P_MINIMUM] = { "MinimumHorizon", base, XML_DURATION,        \
-		.lo = 0, .hi = 100 * YEARS },                                 \
-	[(base) + P_ROLLS] = { "EmergencyRolls", base, XML_NUMBER, .lo = 0,   \
-		.hi = 1000 },                                                 \
-	[(base) + P_GROWTH] = { "Growth", base, XML_NUMBER, .lo = 0,          \
-		.hi = 10000 },                                                \
-	[(base) + P_LOWWATER] = { "LowWater", base, XML_NUMBER, .lo = 1,      \
-		.hi = 100 },                                                  \
-	[(base) + P_MAXPERRUN] = { "MaxPerRun", base, XML_NUMBER, .lo = 1,    \
-		.hi = 10000000 },                                             \
-	[(base) + P_FIXED] = { "Fixed", base, XML_NUMBER, .lo = 0,            \
-		.hi = 10000000 }
+/* clang-format off: tables */
+#define POOL_RULES(base)                                                       \
+	[(base) +                                                              \
+	    P_STRATEGY] = { "Strategy", base, XML_WORD, .words = strategies }, \
+	    [(base) + P_HORIZON] = { "Horizon", base, XML_DURATION, .lo = 0,   \
+		    .hi = 100 * YEARS },                                       \
+	    [(base) + P_MINIMUM] = { "MinimumHorizon", base, XML_DURATION,     \
+		    .lo = 0, .hi = 100 * YEARS },                              \
+	    [(base) + P_ROLLS] = { "EmergencyRolls", base, XML_NUMBER,         \
+		    .lo = 0, .hi = 1000 },                                     \
+	    [(base) + P_GROWTH] = { "Growth", base, XML_NUMBER, .lo = 0,       \
+		    .hi = 10000 },                                             \
+	    [(base) + P_LOWWATER] = { "LowWater", base, XML_NUMBER, .lo = 1,   \
+		    .hi = 100 },                                               \
+	    [(base) + P_MAXPERRUN] = { "MaxPerRun", base, XML_NUMBER, .lo = 1, \
+		    .hi = 10000000 },                                          \
+	    [(base) + P_FIXED] = { "Fixed", base, XML_NUMBER, .lo = 0,         \
+		    .hi = 10000000 }
 
 /* conf/ksmpool.rng says the same; a test holds them together. */
 static const struct xml_rule rules[M__COUNT] = {
 	[M_KSMPOOL] = { "Ksmpool", -1, XML_PARENT, .lo = 0 },
 
-	[M_POLICY] = { "Policy", M_KSMPOOL, XML_PARENT, XML_REQUIRED,
-		.lo = 0 },
+	[M_POLICY] = { "Policy", M_KSMPOOL, XML_PARENT, XML_REQUIRED, .lo = 0 },
 	[M_POLICYFILE] = { "PolicyFile", M_POLICY, XML_TEXT, .lo = 0 },
 	[M_ZONELISTFILE] = { "ZoneListFile", M_POLICY, XML_TEXT, .lo = 0 },
 	[M_OPENDNSSEC] = { "OpenDNSSEC", M_POLICY, XML_TEXT, .lo = 0 },
 
 	[M_LIST] = { "RepositoryList", M_KSMPOOL, XML_PARENT, .lo = 0 },
 	[M_REPOSITORY] = { "Repository", M_LIST, XML_PARENT, XML_MANY,
-		{ { "name", true } }, .lo = 0 },
+	    { { "name", true } }, .lo = 0 },
 	[M_MODULE] = { "Module", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_LABEL] = { "TokenLabel", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_SERIAL] = { "TokenSerial", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_URI] = { "TokenURI", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_PINFILE] = { "PINFile", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_PINCREDENTIAL] = { "PINCredential", M_REPOSITORY, XML_TEXT,
-		.lo = 0 },
+	    .lo = 0 },
 	[M_PIN] = { "PIN", M_REPOSITORY, XML_SECRET, .lo = 0 },
 	[M_CAPACITY] = { "Capacity", M_REPOSITORY, XML_NUMBER, .lo = 1,
-		.hi = 1000000000 },
+	    .hi = 1000000000 },
 	[M_BACKUP] = { "RequireBackup", M_REPOSITORY, XML_PRESENCE, .lo = 0 },
 	[M_SKIP] = { "SkipPublicKey", M_REPOSITORY, XML_PRESENCE, .lo = 0 },
 	[M_EXTRACT] = { "AllowExtraction", M_REPOSITORY, XML_PRESENCE,
-		.lo = 0 },
+	    .lo = 0 },
 	[M_SESSIONS] = { "Sessions", M_REPOSITORY, XML_NUMBER, .lo = 1,
-		.hi = 64 },
+	    .hi = 64 },
 	[M_DEADLINE] = { "Deadline", M_REPOSITORY, XML_DURATION, .lo = 1,
-		.hi = 7 * DAY },
+	    .hi = 7 * DAY },
 	[M_OVERDUE] = { "OnOverdue", M_REPOSITORY, XML_WORD, 0,
-		{ { "after", false } }, .words = overdues },
+	    { { "after", false } }, .words = overdues },
 	[M_SYNCPATH] = { "SyncPath", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_SEARCHFIRST] = { "SearchFirst", M_REPOSITORY, XML_PRESENCE,
-		.lo = 0 },
+	    .lo = 0 },
 	[M_RATE] = { "KeysPerMinute", M_REPOSITORY, XML_NUMBER, .lo = 0,
-		.hi = 1000000 },
+	    .hi = 1000000 },
 	[M_RECYCLE] = { "RecycleAfter", M_REPOSITORY, XML_NUMBER, .lo = 0,
-		.hi = 1000000000 },
+	    .hi = 1000000000 },
 	[M_RESERVED] = { "InitReserved", M_REPOSITORY, XML_TEXT, .lo = 0 },
 	[M_ENVIRONMENT] = { "Environment", M_REPOSITORY, XML_LOOSE, XML_MANY,
-		{ { "name", true } }, .lo = 0 },
+	    { { "name", true } }, .lo = 0 },
 
 	[M_POOLS] = { "Pools", M_KSMPOOL, XML_PARENT, .lo = 0 },
 	[M_DEFAULT] = { "Default", M_POOLS, XML_PARENT, .lo = 0 },
 	POOL_RULES(M_DEFAULT),
 	[M_POOL] = { "Pool", M_POOLS, XML_PARENT, XML_MANY,
-		{ { "policy", false }, { "role", false } }, .lo = 0 },
+	    { { "policy", false }, { "role", false } }, .lo = 0 },
 	POOL_RULES(M_POOL),
 
 	[M_DAEMON] = { "Daemon", M_KSMPOOL, XML_PARENT, .lo = 0 },
@@ -152,6 +150,7 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_USER] = { "User", M_DAEMON, XML_TEXT, .lo = 0 },
 	[M_LOGLEVEL] = { "LogLevel", M_DAEMON, XML_WORD, .words = levels },
 };
+/* clang-format on */
 
 struct reading {
 	struct xml_file *file;
@@ -206,8 +205,7 @@ path_set(struct reading *m, char **out, const struct xml_node *n)
 
 /* Text of at most `max` bytes; false: a finding says why not. */
 static bool
-fits(struct reading *m, const struct xml_node *n, const char *what,
-    size_t max)
+fits(struct reading *m, const struct xml_node *n, const char *what, size_t max)
 {
 	if (!n->ok)
 		return false;
@@ -235,13 +233,12 @@ repository_open(struct reading *m, const struct xml_node *n)
 		return;
 	}
 	if (m->out->repositories.n >= REPOSITORIES_MAX) {
-		xml_find(m->file, CONF_ERROR, n->line,
-		    "too many repositories", n->attrs[0], "at most %d",
-		    REPOSITORIES_MAX);
+		xml_find(m->file, CONF_ERROR, n->line, "too many repositories",
+		    n->attrs[0], "at most %d", REPOSITORIES_MAX);
 		return;
 	}
-	m->draft = draft_add(&m->out->repositories, n->attrs[0],
-	    m->file->path, n->line);
+	m->draft = draft_add(
+	    &m->out->repositories, n->attrs[0], m->file->path, n->line);
 	if (m->draft == NULL)
 		no_memory(m);
 }
@@ -271,9 +268,9 @@ uri_take(struct reading *m, const struct xml_node *n)
 	else if (n->len > 511)
 		bad = "the token URI is too long";
 	else if (strstr(n->text, ":token=") == NULL &&
-	    strstr(n->text, ";token=") == NULL &&
-	    strstr(n->text, ":serial=") == NULL &&
-	    strstr(n->text, ";serial=") == NULL)
+		 strstr(n->text, ";token=") == NULL &&
+		 strstr(n->text, ":serial=") == NULL &&
+		 strstr(n->text, ";serial=") == NULL)
 		bad = "a token URI that names no token";
 	if (bad != NULL) {
 		xml_find(m->file, CONF_ERROR, n->line, bad, n->text,
@@ -294,7 +291,7 @@ environment_open(struct reading *m, const struct xml_node *n)
 	if (name == NULL)
 		return;
 	good = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw"
-	    "xyz_0123456789");
+			    "xyz_0123456789");
 	if (name[good] != '\0' || strchr("0123456789", name[0]) != NULL ||
 	    good >= sizeof(m->variable)) {
 		xml_find(m->file, CONF_ERROR, n->line,
@@ -315,9 +312,8 @@ environment_take(struct reading *m, const struct xml_node *n)
 		return;
 	m->env_bytes += strlen(m->variable) + n->len;
 	if (r->nenv >= ENV_MAX || m->env_bytes > ENV_BYTES_MAX) {
-		xml_find(m->file, CONF_ERROR, n->line,
-		    "too much environment", m->variable,
-		    "at most %d variables and %d bytes", ENV_MAX,
+		xml_find(m->file, CONF_ERROR, n->line, "too much environment",
+		    m->variable, "at most %d variables and %d bytes", ENV_MAX,
 		    ENV_BYTES_MAX);
 		return;
 	}
@@ -330,8 +326,7 @@ environment_take(struct reading *m, const struct xml_node *n)
 	grown[r->nenv].name = strdup(m->variable);
 	grown[r->nenv].value = strdup(n->text);
 	r->nenv++;
-	if (grown[r->nenv - 1].name == NULL ||
-	    grown[r->nenv - 1].value == NULL)
+	if (grown[r->nenv - 1].name == NULL || grown[r->nenv - 1].value == NULL)
 		no_memory(m);
 	m->draft->set |= SET_ENV;
 }
@@ -346,7 +341,8 @@ overdue_open(struct reading *m, const struct xml_node *n)
 	if (!m->has_after)
 		return;
 	if (duration_parse(n->attrs[0], DURATION_POSITIVE, &m->after, NULL,
-	    &fail) != KSM_OK || m->after > 7 * DAY) {
+		&fail) != KSM_OK ||
+	    m->after > 7 * DAY) {
 		xml_find(m->file, CONF_ERROR, n->line,
 		    "after is not a duration it can be", n->attrs[0],
 		    "a duration up to P7D, such as PT60S");
@@ -371,9 +367,8 @@ overdue_take(struct reading *m, const struct xml_node *n)
 		return;
 	}
 	if (!m->has_after) {
-		xml_find(m->file, CONF_ERROR, n->line,
-		    "kill without a time", "kill",
-		    "<OnOverdue after=\"PT60S\">kill</OnOverdue>");
+		xml_find(m->file, CONF_ERROR, n->line, "kill without a time",
+		    "kill", "<OnOverdue after=\"PT60S\">kill</OnOverdue>");
 		return;
 	}
 	if (m->after >= 0)
@@ -416,8 +411,8 @@ pin_source(struct reading *m, const struct xml_node *n)
 }
 
 static void
-number_set(struct draft *d, const struct xml_node *n, int64_t *out,
-    unsigned bit)
+number_set(
+    struct draft *d, const struct xml_node *n, int64_t *out, unsigned bit)
 {
 	if (!n->ok)
 		return;
@@ -540,8 +535,8 @@ pool_open(struct reading *m, const struct xml_node *n)
 			m->pool.role = (enum key_role)i;
 		}
 		if (!m->pool.has_role) {
-			xml_find(m->file, CONF_ERROR, n->line,
-			    "unknown role", role, "KSK, ZSK or CSK");
+			xml_find(m->file, CONF_ERROR, n->line, "unknown role",
+			    role, "KSK, ZSK or CSK");
 			m->pool_ok = false;
 		}
 	}
@@ -569,7 +564,7 @@ pool_close(struct reading *m, const struct xml_node *n)
 		    (o->has_role && o->role != m->pool.role) ||
 		    (o->policy == NULL) != (m->pool.policy == NULL) ||
 		    (o->policy != NULL &&
-		    strcmp(o->policy, m->pool.policy) != 0))
+			strcmp(o->policy, m->pool.policy) != 0))
 			continue;
 		if (!o->is_default) /* the grammar has one <Default> */
 			xml_find(m->file, CONF_ERROR, n->line,
@@ -675,11 +670,10 @@ pool_rank(const struct pool_rule *rule)
 }
 
 static bool
-rule_fits(const struct pool_rule *rule, const char *policy,
-    enum key_role role)
+rule_fits(const struct pool_rule *rule, const char *policy, enum key_role role)
 {
 	return (!rule->has_role || rule->role == role) &&
-	    (rule->policy == NULL || strcmp(rule->policy, policy) == 0);
+	       (rule->policy == NULL || strcmp(rule->policy, policy) == 0);
 }
 
 static void
@@ -742,7 +736,8 @@ pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
 		if ((rule->set & POOL_FIXED) != 0 && !fixed_used(c, rule))
 			xml_find(file, CONF_WARNING, rule->line,
 			    "Fixed has no effect: no pool of these has "
-			    "strategy fixed", rule->policy,
+			    "strategy fixed",
+			    rule->policy,
 			    "<Strategy>fixed</Strategy> beside it");
 	}
 }
@@ -832,8 +827,8 @@ on_close(void *ctx, const struct xml_node *n)
 	} else if (n->id >= M_DEFAULT && n->id < M_DAEMON) {
 		pool_value(m, (n->id - M_DEFAULT) % P__COUNT, n);
 	} else if (n->id == M_POLICY) {
-		if (m->out->opendnssec == NULL && (m->out->kasp == NULL ||
-		    m->out->zonelist == NULL))
+		if (m->out->opendnssec == NULL &&
+		    (m->out->kasp == NULL || m->out->zonelist == NULL))
 			xml_find(m->file, CONF_ERROR, n->line,
 			    "a policy or zone list is not named", NULL,
 			    "PolicyFile and ZoneListFile, or OpenDNSSEC");
@@ -858,8 +853,8 @@ reading_end(struct reading *m, enum ksm_err err,
 {
 	free(m->pool.policy);
 	if (err == KSM_OK && m->err != KSM_OK)
-		err = ksm_failf(fail, m->err, "%s: %s", m->file->path,
-		    m->fail.text);
+		err = ksm_failf(
+		    fail, m->err, "%s: %s", m->file->path, m->fail.text);
 	if (err == KSM_OK && m->out->pin_line != 0 &&
 	    (result->mode & 0004) != 0)
 		xml_find(m->file, CONF_WARNING, m->out->pin_line,
@@ -876,8 +871,8 @@ ksmpool_read(struct xml_file *file, struct ksmpool *out,
 	struct reading m = { .file = file, .out = out };
 
 	memset(out, 0, sizeof(*out));
-	return reading_end(&m, xml_read(&grammar, file, &m, result, fail),
-	    result, fail);
+	return reading_end(
+	    &m, xml_read(&grammar, file, &m, result, fail), result, fail);
 }
 
 enum ksm_err
@@ -887,8 +882,9 @@ ksmpool_read_bytes(struct xml_file *file, const void *bytes, size_t len,
 	struct reading m = { .file = file, .out = out };
 
 	memset(out, 0, sizeof(*out));
-	return reading_end(&m, xml_read_bytes(&grammar, file, bytes, len, &m,
-	    result, fail), result, fail);
+	return reading_end(&m,
+	    xml_read_bytes(&grammar, file, bytes, len, &m, result, fail),
+	    result, fail);
 }
 
 void

@@ -187,9 +187,10 @@ own_load(const struct inputs *in, struct conf *c, struct parts *p,
 	c->log_level = LOGL_INFO;
 	if (in->config == NULL)
 		return KSM_OK;
-	c->file = path_resolve(in->config, in->config[0] == '/' ||
-	    strrchr(in->config, '/') == NULL ? in->config :
-	    strrchr(in->config, '/') + 1);
+	c->file = path_resolve(
+	    in->config, in->config[0] == '/' || strrchr(in->config, '/') == NULL
+			    ? in->config
+			    : strrchr(in->config, '/') + 1);
 	if (c->file == NULL)
 		return no_memory(fail);
 	err = ksmpool_read(&file, &p->own, &result, fail);
@@ -207,8 +208,8 @@ opendnssec_load(const struct inputs *in, struct conf *c, struct parts *p,
 	struct xml_result result;
 	enum ksm_err err;
 
-	err = path_choose(&c->opendnssec_file, in->opendnssec,
-	    p->own.opendnssec, NULL, fail);
+	err = path_choose(
+	    &c->opendnssec_file, in->opendnssec, p->own.opendnssec, NULL, fail);
 	if (err != KSM_OK || c->opendnssec_file == NULL)
 		return err;
 	file.path = c->opendnssec_file;
@@ -234,17 +235,17 @@ kasp_load(const struct inputs *in, struct conf *c, struct parts *p,
 	if (c->kasp_file == NULL) {
 		/* without conf.xml the reader of ksmpool.xml has said so */
 		if (in->config != NULL && p->od_sound)
-			xml_find(&own, CONF_ERROR, 0,
-			    "no policy file is named", NULL,
-			    "PolicyFile here or in %s", c->opendnssec_file);
+			xml_find(&own, CONF_ERROR, 0, "no policy file is named",
+			    NULL, "PolicyFile here or in %s",
+			    c->opendnssec_file);
 		return KSM_OK;
 	}
 	file.path = c->kasp_file;
 	err = kasp_read(&file, &result, fail);
 	p->kasp_sound = result.sound;
 	if (err == KSM_OK)
-		pools_resolve(&p->own, p->od.manual, in->config != NULL &&
-		    result.sound, &own);
+		pools_resolve(&p->own, p->od.manual,
+		    in->config != NULL && result.sound, &own);
 	return err;
 }
 
@@ -275,16 +276,15 @@ zonelist_load(const struct inputs *in, struct loaded *l, struct parts *p,
 		return KSM_OK;
 	}
 	file.path = c->zonelist_file;
-	err = zonelist_read(&file, p->kasp_sound, &l->zonelist, &result,
-	    fail);
+	err = zonelist_read(&file, p->kasp_sound, &l->zonelist, &result, fail);
 	if (err != KSM_OK)
 		return err;
 	c->zones = l->zonelist.zones;
 	for (size_t i = 0; i < l->zonelist.ncounts; i++) {
 		const struct zone_count *n = &l->zonelist.counts[i];
 		/* of two policies of one name the first has the zones */
-		const struct conf_policy *found = conf_policy_find(c,
-		    n->policy);
+		const struct conf_policy *found =
+		    conf_policy_find(c, n->policy);
 
 		if (found != NULL)
 			c->policies[found - c->policies].zones = n->zones;
@@ -311,22 +311,24 @@ unchecked_report(struct conf *c)
 		file.path = c->kasp_file;
 		xml_find(&file, CONF_NOTICE, 0,
 		    "repositories were not given, so their names, Capacity "
-		    "and speed are not checked", NULL,
-		    "--opendnssec or --config");
+		    "and speed are not checked",
+		    NULL, "--opendnssec or --config");
 	}
 	if (c->kasp_file != NULL && c->zonelist_file == NULL) {
 		file.in = CONF_KASP;
 		file.path = c->kasp_file;
 		xml_find(&file, CONF_NOTICE, 0,
 		    "zones were not given, so the pools are counted without "
-		    "any", NULL, "--zonelist or --config");
+		    "any",
+		    NULL, "--zonelist or --config");
 	}
 	if (c->zonelist_file != NULL && c->kasp_file == NULL) {
 		file.in = CONF_ZONELIST;
 		file.path = c->zonelist_file;
 		xml_find(&file, CONF_NOTICE, 0,
 		    "policies were not given, so the policies of the zones "
-		    "are not checked", NULL, "--kasp or --config");
+		    "are not checked",
+		    NULL, "--kasp or --config");
 	}
 	if (c->opendnssec_file != NULL &&
 	    (c->kasp_file == NULL || c->zonelist_file == NULL)) {
@@ -334,13 +336,13 @@ unchecked_report(struct conf *c)
 		file.path = c->opendnssec_file;
 		xml_find(&file, CONF_NOTICE, 0,
 		    "the policy and zone list that this file names are not "
-		    "looked at", NULL, "--kasp and --zonelist, or --config");
+		    "looked at",
+		    NULL, "--kasp and --zonelist, or --config");
 	}
 }
 
 enum ksm_err
-config_load(const struct inputs *in, struct loaded *out,
-    struct ksm_fail *fail)
+config_load(const struct inputs *in, struct loaded *out, struct ksm_fail *fail)
 {
 	struct parts p;
 	enum ksm_err err;

@@ -41,6 +41,7 @@ enum od_id {
 
 #define HORIZON "Horizon of the pools in ksmpool.xml"
 
+/* clang-format off: tables */
 #define IGNORED(id, name, parent) \
 	[id] = { name, parent, XML_SKIP, XML_UNUSED, .lo = 0 }
 
@@ -50,44 +51,44 @@ enum od_id {
  */
 static const struct xml_rule rules[O__COUNT] = {
 	[O_CONFIGURATION] = { "Configuration", -1, XML_PARENT, XML_LENIENT,
-		.lo = 0 },
+	    .lo = 0 },
 	[O_LIST] = { "RepositoryList", O_CONFIGURATION, XML_PARENT,
-		XML_REQUIRED, .lo = 0 },
+	    XML_REQUIRED, .lo = 0 },
 	[O_REPOSITORY] = { "Repository", O_LIST, XML_PARENT, XML_MANY,
-		{ { "name", false } }, .lo = 0 },
+	    { { "name", false } }, .lo = 0 },
 	[O_NAME] = { "Name", O_REPOSITORY, XML_TEXT, .lo = 0 },
 	[O_MODULE] = { "Module", O_REPOSITORY, XML_TEXT, XML_REQUIRED,
-		.lo = 0 },
+	    .lo = 0 },
 	[O_LABEL] = { "TokenLabel", O_REPOSITORY, XML_TEXT, XML_REQUIRED,
-		.lo = 0 },
+	    .lo = 0 },
 	[O_PIN] = { "PIN", O_REPOSITORY, XML_SECRET, .lo = 0 },
 	[O_CAPACITY] = { "Capacity", O_REPOSITORY, XML_NUMBER, .lo = 1,
-		.hi = INT64_C(1000000000) },
+	    .hi = INT64_C(1000000000) },
 	[O_BACKUP] = { "RequireBackup", O_REPOSITORY, XML_PRESENCE, .lo = 0 },
 	[O_SKIP] = { "SkipPublicKey", O_REPOSITORY, XML_PRESENCE, .lo = 0 },
 	[O_EXTRACT] = { "AllowExtraction", O_REPOSITORY, XML_PRESENCE,
-		.lo = 0 },
+	    .lo = 0 },
 
 	[O_COMMON] = { "Common", O_CONFIGURATION, XML_PARENT, XML_LENIENT,
-		.lo = 0 },
+	    .lo = 0 },
 	IGNORED(O_LOGGING, "Logging", O_COMMON),
 	[O_POLICYFILE] = { "PolicyFile", O_COMMON, XML_TEXT, .lo = 0 },
 	[O_ZONELISTFILE] = { "ZoneListFile", O_COMMON, XML_TEXT, .lo = 0 },
 
 	[O_ENFORCER] = { "Enforcer", O_CONFIGURATION, XML_PARENT, XML_LENIENT,
-		.lo = 0 },
+	    .lo = 0 },
 	IGNORED(O_PRIVILEGES, "Privileges", O_ENFORCER),
 	IGNORED(O_DATASTORE, "Datastore", O_ENFORCER),
 	[O_MANUAL] = { "ManualKeyGeneration", O_ENFORCER, XML_PRESENCE,
-		.lo = 0 },
-	[O_PERIOD] = { "AutomaticKeyGenerationPeriod", O_ENFORCER,
-		XML_DURATION, .lo = 0, .superseded = HORIZON },
+	    .lo = 0 },
+	[O_PERIOD] = { "AutomaticKeyGenerationPeriod", O_ENFORCER, XML_DURATION,
+	    .lo = 0, .superseded = HORIZON },
 	[O_INTERVAL] = { "Interval", O_ENFORCER, XML_DURATION, .lo = 0,
-		.superseded = HORIZON },
+	    .superseded = HORIZON },
 	[O_KEYGEN] = { "KeygenInterval", O_ENFORCER, XML_DURATION, .lo = 0,
-		.superseded = HORIZON },
+	    .superseded = HORIZON },
 	[O_BACKUPDELAY] = { "BackupDelay", O_ENFORCER, XML_DURATION, .lo = 0,
-		.superseded = HORIZON },
+	    .superseded = HORIZON },
 	IGNORED(O_ROLLOVER, "RolloverNotification", O_ENFORCER),
 	IGNORED(O_SUBMIT, "DelegationSignerSubmitCommand", O_ENFORCER),
 	IGNORED(O_RETRACT, "DelegationSignerRetractCommand", O_ENFORCER),
@@ -99,6 +100,7 @@ static const struct xml_rule rules[O__COUNT] = {
 	IGNORED(O_SIGNER, "Signer", O_CONFIGURATION),
 	IGNORED(O_AUDITOR, "Auditor", O_CONFIGURATION),
 };
+/* clang-format on */
 
 struct reading {
 	struct xml_file *file;
@@ -134,13 +136,12 @@ repository_open(struct reading *o, const struct xml_node *n)
 		return;
 	}
 	if (o->out->repositories.n >= REPOSITORIES_MAX) {
-		xml_find(o->file, CONF_ERROR, n->line,
-		    "too many repositories", name, "at most %d",
-		    REPOSITORIES_MAX);
+		xml_find(o->file, CONF_ERROR, n->line, "too many repositories",
+		    name, "at most %d", REPOSITORIES_MAX);
 		return;
 	}
-	o->draft = draft_add(&o->out->repositories, name, o->file->path,
-	    n->line);
+	o->draft =
+	    draft_add(&o->out->repositories, name, o->file->path, n->line);
 	if (o->draft == NULL)
 		o->err = ksm_failf(&o->fail, KSM_ENOMEM, "out of memory");
 }
@@ -205,8 +206,7 @@ name_take(struct reading *o, const struct xml_node *n)
 	xml_find(o->file, CONF_ERROR, n->line,
 	    "the name of a repository is an attribute", n->text,
 	    "<Repository name=\"...\">");
-	if (o->named || o->draft == NULL || !n->ok ||
-	    n->len > NAME_MAX_BYTES)
+	if (o->named || o->draft == NULL || !n->ok || n->len > NAME_MAX_BYTES)
 		return;
 	text_set(o, &o->draft->r.name, strdup(n->text));
 	o->named = true;
@@ -275,8 +275,8 @@ reading_end(struct reading *o, enum ksm_err err,
     const struct xml_result *result, struct ksm_fail *fail)
 {
 	if (err == KSM_OK && o->err != KSM_OK)
-		err = ksm_failf(fail, o->err, "%s: %s", o->file->path,
-		    o->fail.text);
+		err = ksm_failf(
+		    fail, o->err, "%s: %s", o->file->path, o->fail.text);
 	if (err == KSM_OK && o->out->pin_line != 0 &&
 	    (result->mode & 0004) != 0)
 		xml_find(o->file, CONF_WARNING, o->out->pin_line,
@@ -293,8 +293,8 @@ opendnssec_read(struct xml_file *file, struct opendnssec *out,
 	struct reading o = { .file = file, .out = out };
 
 	memset(out, 0, sizeof(*out));
-	return reading_end(&o, xml_read(&grammar, file, &o, result, fail),
-	    result, fail);
+	return reading_end(
+	    &o, xml_read(&grammar, file, &o, result, fail), result, fail);
 }
 
 enum ksm_err
@@ -304,8 +304,9 @@ opendnssec_read_bytes(struct xml_file *file, const void *bytes, size_t len,
 	struct reading o = { .file = file, .out = out };
 
 	memset(out, 0, sizeof(*out));
-	return reading_end(&o, xml_read_bytes(&grammar, file, bytes, len, &o,
-	    result, fail), result, fail);
+	return reading_end(&o,
+	    xml_read_bytes(&grammar, file, bytes, len, &o, result, fail),
+	    result, fail);
 }
 
 void

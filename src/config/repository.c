@@ -67,8 +67,8 @@ path_resolve(const char *file, const char *text)
 			return NULL;
 	}
 	n = asprintf(&out, "%s%s%.*s%s", cwd != NULL ? cwd : "",
-	    cwd != NULL ? "/" : "",
-	    slash != NULL ? (int)(slash - file + 1) : 0, file, text);
+	    cwd != NULL ? "/" : "", slash != NULL ? (int)(slash - file + 1) : 0,
+	    file, text);
 	free(cwd);
 	return n == -1 ? NULL : out;
 }
@@ -81,34 +81,35 @@ pin_seal(struct draft *d, struct xml_file *file, const struct xml_node *n,
 	int fd = -1;
 
 	if (n->len > PIN_BYTES_MAX) {
-		xml_find(file, CONF_ERROR, n->line, "the PIN is too long",
-		    NULL, "1 to %d bytes", PIN_BYTES_MAX);
+		xml_find(file, CONF_ERROR, n->line, "the PIN is too long", NULL,
+		    "1 to %d bytes", PIN_BYTES_MAX);
 		return KSM_OK;
 	}
 	if (n->text[0] == '/')
 		xml_find(file, CONF_WARNING, n->line,
-		    "the PIN looks like a path; it is used as it stands",
-		    NULL, "the PIN itself, or PINFile in ksmpool.xml");
-	else if (n->text[0] == '$' ||
-	    (n->len > 2 && n->text[0] == '@' && n->text[n->len - 1] == '@'))
+		    "the PIN looks like a path; it is used as it stands", NULL,
+		    "the PIN itself, or PINFile in ksmpool.xml");
+	else if (n->text[0] == '$' || (n->len > 2 && n->text[0] == '@' &&
+					  n->text[n->len - 1] == '@'))
 		xml_find(file, CONF_WARNING, n->line,
 		    "the PIN looks like a template that was not filled in",
 		    NULL, "the PIN itself");
 
 	fd = memfd_create("pin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd == -1) {
-		err = ksm_failf(fail, KSM_ESYS, "memfd_create: %s",
-		    strerror(errno));
+		err = ksm_failf(
+		    fail, KSM_ESYS, "memfd_create: %s", strerror(errno));
 		goto out;
 	}
 	err = fd_write_all(fd, n->text, n->len, fail);
 	if (err != KSM_OK)
 		goto out;
 	if (lseek(fd, 0, SEEK_SET) == -1 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
-	    F_SEAL_WRITE) == -1) {
-		err = ksm_failf(fail, KSM_ESYS, "seal the PIN: %s",
-		    strerror(errno));
+	    fcntl(fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) ==
+		-1) {
+		err = ksm_failf(
+		    fail, KSM_ESYS, "seal the PIN: %s", strerror(errno));
 		goto out;
 	}
 	fd_close(&d->r.pin_fd);
@@ -134,8 +135,7 @@ where_of(const struct conf *c, const struct conf_repository *r)
 }
 
 static void
-module_check(struct xml_file *file, const struct conf_repository *r,
-    bool here)
+module_check(struct xml_file *file, const struct conf_repository *r, bool here)
 {
 	struct stat st;
 	char what[160];
@@ -157,8 +157,8 @@ module_check(struct xml_file *file, const struct conf_repository *r,
 		}
 		(void)snprintf(what, sizeof(what),
 		    "the module is not on this host: %s", strerror(errno));
-		xml_find(file, here ? CONF_ERROR : CONF_WARNING, r->line,
-		    what, r->module, "the path of a PKCS#11 module");
+		xml_find(file, here ? CONF_ERROR : CONF_WARNING, r->line, what,
+		    r->module, "the path of a PKCS#11 module");
 	} else if (!S_ISREG(st.st_mode)) {
 		xml_find(file, here ? CONF_ERROR : CONF_WARNING, r->line,
 		    "the module is not a file", r->module,
@@ -167,8 +167,8 @@ module_check(struct xml_file *file, const struct conf_repository *r,
 }
 
 static void
-pin_file_check(struct xml_file *file, const struct conf_repository *r,
-    bool here)
+pin_file_check(
+    struct xml_file *file, const struct conf_repository *r, bool here)
 {
 	enum conf_severity bad = here ? CONF_ERROR : CONF_WARNING;
 	struct stat st;
@@ -204,7 +204,8 @@ pin_file_check(struct xml_file *file, const struct conf_repository *r,
 	if (access(r->pin_path, R_OK) == -1)
 		xml_find(file, CONF_NOTICE, r->line,
 		    "the PIN file cannot be read by this user; the daemon's "
-		    "user must be able to", r->pin_path, NULL);
+		    "user must be able to",
+		    r->pin_path, NULL);
 }
 
 /* Two spellings of one module, the same token: conf_check cannot see it. */
@@ -232,7 +233,8 @@ module_twice_check(struct xml_file *file, const struct conf *c, size_t i)
 		xml_find(file, CONF_ERROR, r->line,
 		    "two repositories mean the same token", r->name,
 		    "one repository for each token; the module of '%s' is "
-		    "the same file (%s)", o->name, mine);
+		    "the same file (%s)",
+		    o->name, mine);
 	}
 }
 
@@ -241,10 +243,11 @@ token_check(struct xml_file *file, const struct conf_repository *r)
 {
 	if (r->token_label == NULL && r->token_uri == NULL &&
 	    file->in != CONF_OPENDNSSEC)
-		xml_find(file, CONF_ERROR, r->line, r->token_serial != NULL ?
-		    "repository with a TokenSerial and no TokenLabel" :
-		    "repository without a TokenLabel", r->name,
-		    "TokenLabel or TokenURI");
+		xml_find(file, CONF_ERROR, r->line,
+		    r->token_serial != NULL
+			? "repository with a TokenSerial and no TokenLabel"
+			: "repository without a TokenLabel",
+		    r->name, "TokenLabel or TokenURI");
 }
 
 void
@@ -253,7 +256,9 @@ repositories_check(struct conf *c, bool here)
 	for (size_t i = 0; i < c->nrepositories; i++) {
 		const struct conf_repository *r = &c->repositories[i];
 		struct xml_file file = {
-			.conf = c, .in = where_of(c, r), .path = r->file,
+			.conf = c,
+			.in = where_of(c, r),
+			.path = r->file,
 		};
 
 		module_check(&file, r, here);
@@ -264,7 +269,8 @@ repositories_check(struct conf *c, bool here)
 		else if (r->pin == PIN_NONE)
 			xml_find(&file, CONF_WARNING, r->line,
 			    "repository without a PIN: nobody is asked for "
-			    "it, so workers cannot log in", r->name,
+			    "it, so workers cannot log in",
+			    r->name,
 			    "PINFile or PINCredential in ksmpool.xml, or PIN");
 	}
 }

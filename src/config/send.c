@@ -8,20 +8,20 @@
 #include "config.h"
 
 static enum ksm_err
-packet_send(void *ctx, const char *text, size_t len, int fd,
-    struct ksm_fail *fail)
+packet_send(
+    void *ctx, const char *text, size_t len, int fd, struct ksm_fail *fail)
 {
 	const int *sock = ctx;
 	enum ksm_err err;
 
 	/* the reader takes its time: it has others to serve */
-	while ((err = fd_packet_send(*sock, text, len, fd, fail)) ==
-	    KSM_EBUSY) {
+	while (
+	    (err = fd_packet_send(*sock, text, len, fd, fail)) == KSM_EBUSY) {
 		struct pollfd p = { .fd = *sock, .events = POLLOUT };
 
 		if (poll(&p, 1, -1) == -1 && errno != EINTR)
-			return ksm_failf(fail, KSM_ESYS, "poll: %s",
-			    strerror(errno));
+			return ksm_failf(
+			    fail, KSM_ESYS, "poll: %s", strerror(errno));
 	}
 	return err;
 }

@@ -18,11 +18,11 @@
 #include "ksmpool/duration.h"
 #include "ksmpool/fd.h"
 
-#define DEPTH_MAX     64
-#define VALUE_MAX     200
-#define CHILDREN_MAX  40
-#define HOUR	      INT64_C(3600)
-#define DAY	      (24 * HOUR)
+#define DEPTH_MAX    64
+#define VALUE_MAX    200
+#define CHILDREN_MAX 40
+#define HOUR	     INT64_C(3600)
+#define DAY	     (24 * HOUR)
 
 /* An open element that the grammar knows. */
 struct frame {
@@ -124,8 +124,8 @@ finding_add(struct xml_file *file, enum conf_severity sev, int64_t line,
 		value = cut;
 	}
 	/* without memory the next real step fails and says so */
-	(void)conf_finding_add(file->conf, sev, file->in, file->path, line,
-	    what, value, expected);
+	(void)conf_finding_add(
+	    file->conf, sev, file->in, file->path, line, what, value, expected);
 }
 
 void
@@ -174,8 +174,9 @@ children_text(const struct reader *r, int id, char *out, size_t size)
 
 	out[0] = '\0';
 	for (int i = 0; i < r->count[id] && used + 1 < size; i++) {
-		const char *sep = i == 0 ? "" :
-		    i + 1 == r->count[id] ? " or " : ", ";
+		const char *sep = i == 0		  ? ""
+				  : i + 1 == r->count[id] ? " or "
+							  : ", ";
 		int n = snprintf(out + used, size - used, "%s<%s>", sep,
 		    rule_at(r, r->child[r->first[id] + i])->name);
 
@@ -183,8 +184,8 @@ children_text(const struct reader *r, int id, char *out, size_t size)
 			used += (size_t)n;
 	}
 	if (r->count[id] == 0)
-		(void)snprintf(out, size, "no element inside <%s>",
-		    rule_at(r, id)->name);
+		(void)snprintf(
+		    out, size, "no element inside <%s>", rule_at(r, id)->name);
 }
 
 /* ---- values ----------------------------------------------------------- */
@@ -215,8 +216,8 @@ text_trim(struct reader *r, bool secret)
 	bool broken = false;
 
 	while (from < to && blank(r->text[from])) {
-		broken = broken || r->text[from] == '\n' ||
-		    r->text[from] == '\r';
+		broken =
+		    broken || r->text[from] == '\n' || r->text[from] == '\r';
 		from++;
 	}
 	if (secret && !broken)
@@ -224,7 +225,7 @@ text_trim(struct reader *r, bool secret)
 	broken = false;
 	while (to > from && blank(r->text[to - 1])) {
 		broken = broken || r->text[to - 1] == '\n' ||
-		    r->text[to - 1] == '\r';
+			 r->text[to - 1] == '\r';
 		to--;
 	}
 	if (secret && !broken)
@@ -249,23 +250,23 @@ months_alone(const char *text)
 }
 
 static void
-duration_doubt(struct reader *r, const struct xml_rule *rule,
-    const struct xml_node *n)
+duration_doubt(
+    struct reader *r, const struct xml_rule *rule, const struct xml_node *n)
 {
 	char human[DURATION_TEXT], what[128];
 
 	duration_human(n->number, human);
 	if (months_alone(n->text) &&
 	    ((rule->flags & XML_QUICK) != 0 ||
-	    ((rule->flags & XML_LIFE) != 0 && n->number > 372 * DAY))) {
+		((rule->flags & XML_LIFE) != 0 && n->number > 372 * DAY))) {
 		(void)snprintf(what, sizeof(what),
 		    "%s is in months: %s; minutes have a T before them",
 		    rule->name, human);
 		xml_find(r->file, CONF_WARNING, n->line, what, n->text,
 		    "PT%s if minutes are meant", n->text + 1);
 	} else if ((rule->flags & XML_LIFE) != 0 && n->number > 0 &&
-	    n->number < HOUR && strncmp(n->text, "PT", 2) == 0 &&
-	    strchr(n->text, 'M') != NULL) {
+		   n->number < HOUR && strncmp(n->text, "PT", 2) == 0 &&
+		   strchr(n->text, 'M') != NULL) {
 		(void)snprintf(what, sizeof(what),
 		    "%s is in minutes: %s; months have no T before them",
 		    rule->name, human);
@@ -275,20 +276,21 @@ duration_doubt(struct reader *r, const struct xml_rule *rule,
 }
 
 static void
-value_duration(struct reader *r, const struct xml_rule *rule,
-    struct xml_node *n)
+value_duration(
+    struct reader *r, const struct xml_rule *rule, struct xml_node *n)
 {
 	struct duration_note note = { .months_or_years = 0 };
 	struct ksm_fail fail = { .err = KSM_OK };
 	char what[sizeof(fail.text) + 64], lo[DURATION_TEXT];
 	char hi[DURATION_TEXT];
 
-	n->ok = duration_parse(n->text, rule->type == XML_OFFSET ?
-	    DURATION_SIGNED : DURATION_POSITIVE, &n->number, &note,
-	    &fail) == KSM_OK;
+	n->ok =
+	    duration_parse(n->text,
+		rule->type == XML_OFFSET ? DURATION_SIGNED : DURATION_POSITIVE,
+		&n->number, &note, &fail) == KSM_OK;
 	if (!n->ok) {
-		(void)snprintf(what, sizeof(what),
-		    "%s is not a duration (%s)", rule->name, fail.text);
+		(void)snprintf(what, sizeof(what), "%s is not a duration (%s)",
+		    rule->name, fail.text);
 		xml_find(r->file, CONF_ERROR, n->line, what, n->text,
 		    "an ISO 8601 duration such as P90D or PT1H30M");
 		return;
@@ -296,8 +298,8 @@ value_duration(struct reader *r, const struct xml_rule *rule,
 	if (rule->hi != 0 && (n->number < rule->lo || n->number > rule->hi)) {
 		duration_format(rule->lo, lo);
 		duration_format(rule->hi, hi);
-		(void)snprintf(what, sizeof(what), "%s is out of range",
-		    rule->name);
+		(void)snprintf(
+		    what, sizeof(what), "%s is out of range", rule->name);
 		xml_find(r->file, CONF_ERROR, n->line, what, n->text,
 		    "%s to %s", lo, hi);
 		n->ok = false;
@@ -307,14 +309,14 @@ value_duration(struct reader *r, const struct xml_rule *rule,
 		r->calendar = true;
 		xml_find(r->file, CONF_NOTICE, n->line,
 		    "a month is read as 31 days and a year as 365 days, here "
-		    "and below", n->text, NULL);
+		    "and below",
+		    n->text, NULL);
 	}
 	duration_doubt(r, rule, n);
 }
 
 static void
-value_number(struct reader *r, const struct xml_rule *rule,
-    struct xml_node *n)
+value_number(struct reader *r, const struct xml_rule *rule, struct xml_node *n)
 {
 	char what[128];
 	int64_t v = 0;
@@ -331,8 +333,8 @@ value_number(struct reader *r, const struct xml_rule *rule,
 	n->number = v;
 	if (n->ok)
 		return;
-	(void)snprintf(what, sizeof(what), "%s is not a number it can be",
-	    rule->name);
+	(void)snprintf(
+	    what, sizeof(what), "%s is not a number it can be", rule->name);
 	if (rule->hi != 0)
 		xml_find(r->file, CONF_ERROR, n->line, what, n->text,
 		    "a whole number, %" PRId64 " to %" PRId64, rule->lo,
@@ -352,7 +354,9 @@ value_word(struct reader *r, const struct xml_rule *rule, struct xml_node *n)
 	list[0] = '\0';
 	for (size_t i = 0; rule->words[i] != NULL; i++) {
 		int w = snprintf(list + used, sizeof(list) - used, "%s%s",
-		    i == 0 ? "" : rule->words[i + 1] == NULL ? " or " : ", ",
+		    i == 0			 ? ""
+		    : rule->words[i + 1] == NULL ? " or "
+						 : ", ",
 		    rule->words[i]);
 
 		if (w > 0 && used + (size_t)w < sizeof(list))
@@ -363,20 +367,19 @@ value_word(struct reader *r, const struct xml_rule *rule, struct xml_node *n)
 			return;
 		}
 	}
-	(void)snprintf(what, sizeof(what), "%s has an unknown value",
-	    rule->name);
+	(void)snprintf(
+	    what, sizeof(what), "%s has an unknown value", rule->name);
 	xml_find(r->file, CONF_ERROR, n->line, what, n->text, "%s", list);
 }
 
 static void
-value_check(struct reader *r, const struct xml_rule *rule,
-    struct xml_node *n)
+value_check(struct reader *r, const struct xml_rule *rule, struct xml_node *n)
 {
 	char what[128];
 
 	if (r->overlong) {
-		(void)snprintf(what, sizeof(what), "%s is too long",
-		    rule->name);
+		(void)snprintf(
+		    what, sizeof(what), "%s is too long", rule->name);
 		xml_find(r->file, CONF_ERROR, n->line, what, NULL,
 		    "at most %d bytes", XML_TEXT_MAX);
 		n->ok = false;
@@ -393,19 +396,19 @@ value_check(struct reader *r, const struct xml_rule *rule,
 			return;
 		n->ok = false;
 		(void)snprintf(what, sizeof(what), "%s is empty", rule->name);
-		xml_find(r->file, CONF_ERROR, n->line, what, NULL,
-		    "text in it");
+		xml_find(
+		    r->file, CONF_ERROR, n->line, what, NULL, "text in it");
 		return;
 	case XML_PRESENCE:
 		if (n->len == 0)
 			return;
-		(void)snprintf(what, sizeof(what), r->g->strict ?
-		    "%s has something written in it" :
-		    "%s counts as present, whatever is written in it",
+		(void)snprintf(what, sizeof(what),
+		    r->g->strict
+			? "%s has something written in it"
+			: "%s counts as present, whatever is written in it",
 		    rule->name);
 		xml_find(r->file, r->g->strict ? CONF_ERROR : CONF_WARNING,
-		    n->line, what,
-		    r->g->secrets ? NULL : n->text,
+		    n->line, what, r->g->secrets ? NULL : n->text,
 		    "<%s/>, or no such element", rule->name);
 		return;
 	case XML_NUMBER:
@@ -420,8 +423,7 @@ value_check(struct reader *r, const struct xml_rule *rule,
 		break;
 	}
 	if (rule->superseded != NULL) {
-		(void)snprintf(what, sizeof(what), "%s is ignored",
-		    rule->name);
+		(void)snprintf(what, sizeof(what), "%s is ignored", rule->name);
 		xml_find(r->file, CONF_WARNING, n->line, what, n->text, "%s",
 		    rule->superseded);
 	}
@@ -435,7 +437,7 @@ child_find(const struct reader *r, int parent, const char *name)
 {
 	for (int i = 0; i < r->count[parent]; i++)
 		if (strcmp(rule_at(r, r->child[r->first[parent] + i])->name,
-		    name) == 0)
+			name) == 0)
 			return i;
 	return -1;
 }
@@ -451,9 +453,10 @@ root_check(struct reader *r, const char *name, bool foreign, int64_t line)
 		return true;
 	(void)snprintf(what, sizeof(what), "this is not %s", r->g->what);
 	xml_find(r->file, CONF_ERROR, line, what, name, "<%s> as the root%s",
-	    root->name, foreign ? ", in no namespace" :
-	    strcasecmp(name, root->name) == 0 ?
-	    "; names are case-sensitive" : "");
+	    root->name,
+	    foreign				? ", in no namespace"
+	    : strcasecmp(name, root->name) == 0 ? "; names are case-sensitive"
+						: "");
 	reader_stop(r);
 	return false;
 }
@@ -467,8 +470,9 @@ unknown_report(struct reader *r, int parent, const char *name, int64_t line)
 	(void)snprintf(what, sizeof(what), "unknown element in <%s>",
 	    rule_at(r, parent)->name);
 	xml_find(r->file,
-	    (rule_at(r, parent)->flags & XML_LENIENT) != 0 ? CONF_WARNING :
-	    CONF_ERROR, line, what, name, "%s", list);
+	    (rule_at(r, parent)->flags & XML_LENIENT) != 0 ? CONF_WARNING
+							   : CONF_ERROR,
+	    line, what, name, "%s", list);
 }
 
 /* Copies what the rule knows; reports the rest. */
@@ -499,8 +503,9 @@ attributes_take(struct reader *r, const struct xml_rule *rule,
 				xml_find(r->file, CONF_ERROR, n->line, what,
 				    name, "%s%s%s", rule->attrs[0].name,
 				    rule->attrs[1].name != NULL ? " or " : "",
-				    rule->attrs[1].name != NULL ?
-				    rule->attrs[1].name : "");
+				    rule->attrs[1].name != NULL
+					? rule->attrs[1].name
+					: "");
 			continue;
 		}
 		if (len > XML_TEXT_MAX) {
@@ -523,8 +528,8 @@ attributes_take(struct reader *r, const struct xml_rule *rule,
 			continue;
 		if (n->attrs[a] != NULL && n->attrs[a][0] != '\0')
 			continue;
-		(void)snprintf(what, sizeof(what), "<%s> has no %s",
-		    rule->name, rule->attrs[a].name);
+		(void)snprintf(what, sizeof(what), "<%s> has no %s", rule->name,
+		    rule->attrs[a].name);
 		xml_find(r->file, CONF_ERROR, n->line, what, NULL,
 		    "<%s %s=\"...\">", rule->name, rule->attrs[a].name);
 		n->attrs[a] = NULL;
@@ -554,8 +559,8 @@ on_open(void *ctx, const xmlChar *local, const xmlChar *prefix,
 	n.line = line_now(r);
 	if (r->depth + r->skip >= DEPTH_MAX) {
 		xml_find(r->file, CONF_ERROR, n.line,
-		    "elements are nested too deeply", NULL,
-		    "at most %d levels", DEPTH_MAX);
+		    "elements are nested too deeply", NULL, "at most %d levels",
+		    DEPTH_MAX);
 		reader_stop(r);
 		return;
 	}
@@ -610,8 +615,8 @@ on_open(void *ctx, const xmlChar *local, const xmlChar *prefix,
 }
 
 static void
-on_close(void *ctx, const xmlChar *local, const xmlChar *prefix,
-    const xmlChar *uri)
+on_close(
+    void *ctx, const xmlChar *local, const xmlChar *prefix, const xmlChar *uri)
 {
 	const struct xml_rule *rule;
 	struct reader *r = ctx;
@@ -680,8 +685,8 @@ on_text(void *ctx, const xmlChar *ch, int chars)
 			s++;
 			len--;
 		}
-		(void)snprintf(value, sizeof(value), "%.*s",
-		    len < 40 ? (int)len : 40, s);
+		(void)snprintf(
+		    value, sizeof(value), "%.*s", len < 40 ? (int)len : 40, s);
 		value[strcspn(value, "\r\n")] = '\0';
 		(void)snprintf(what, sizeof(what),
 		    "text in <%s>, where only elements belong",
@@ -801,15 +806,14 @@ on_error(void *ctx, xmlErrorPtr error)
 	r->broken = error->level == XML_ERR_FATAL;
 	text = error_text(error->code);
 	if (text != NULL)
-		(void)snprintf(what, sizeof(what), "not well-formed: %s",
-		    text);
+		(void)snprintf(what, sizeof(what), "not well-formed: %s", text);
 	else
 		(void)snprintf(what, sizeof(what),
 		    "not well-formed (libxml2 error %d)", error->code);
 	xml_find(r->file, CONF_ERROR, error->line, what, NULL,
-	    error->code == XML_ERR_TAG_NAME_MISMATCH && r->depth > 0 ?
-	    "</%s>" : NULL, r->depth > 0 ?
-	    rule_at(r, r->frames[r->depth - 1].id)->name : "");
+	    error->code == XML_ERR_TAG_NAME_MISMATCH && r->depth > 0 ? "</%s>"
+								     : NULL,
+	    r->depth > 0 ? rule_at(r, r->frames[r->depth - 1].id)->name : "");
 }
 
 /* ---- reading ---------------------------------------------------------- */
@@ -874,8 +878,9 @@ unused_report(struct reader *r)
 		if (!r->unused[i])
 			continue;
 		for (size_t j = 0; j < i; j++)
-			again = again || (r->unused[j] &&
-			    strcmp(r->g->rules[j].name, name) == 0);
+			again = again ||
+				(r->unused[j] &&
+				    strcmp(r->g->rules[j].name, name) == 0);
 		if (again || used + strlen(name) + 3 > sizeof(list))
 			continue;
 		n = snprintf(list + used, sizeof(list) - used, "%s%s",
@@ -884,14 +889,13 @@ unused_report(struct reader *r)
 			used += (size_t)n;
 	}
 	if (used > 0)
-		(void)conf_finding_add(r->file->conf, CONF_NOTICE,
-		    r->file->in, r->file->path, 0,
-		    "these elements have no effect here", list, NULL);
+		(void)conf_finding_add(r->file->conf, CONF_NOTICE, r->file->in,
+		    r->file->path, 0, "these elements have no effect here",
+		    list, NULL);
 }
 
 static enum ksm_err
-reader_run(struct reader *r, struct xml_result *result,
-    struct ksm_fail *fail)
+reader_run(struct reader *r, struct xml_result *result, struct ksm_fail *fail)
 {
 	xmlSAXHandler sax;
 	enum ksm_err err = KSM_OK;
@@ -915,8 +919,8 @@ reader_run(struct reader *r, struct xml_result *result,
 		goto out;
 	}
 	grammar_index(r);
-	r->parser = xmlCreateIOParserCtxt(&sax, r, source_read, source_close,
-	    r, XML_CHAR_ENCODING_NONE);
+	r->parser = xmlCreateIOParserCtxt(
+	    &sax, r, source_read, source_close, r, XML_CHAR_ENCODING_NONE);
 	if (r->parser == NULL) {
 		err = ksm_failf(fail, KSM_ENOMEM,
 		    "%s: no memory for the XML parser", r->file->path);
@@ -932,8 +936,8 @@ reader_run(struct reader *r, struct xml_result *result,
 		xml_find(r->file, CONF_ERROR, line_now(r), what, NULL, NULL);
 		r->broken = true;
 	} else if (!r->stopped && !r->broken &&
-	    (r->parser->wellFormed == 0 || !r->ended || !r->rooted ||
-	    r->depth != 0)) {
+		   (r->parser->wellFormed == 0 || !r->ended || !r->rooted ||
+		       r->depth != 0)) {
 		xml_find(r->file, CONF_ERROR, line_now(r),
 		    "not well-formed: the file ends too early", NULL, NULL);
 		r->broken = true;
@@ -960,8 +964,12 @@ xml_read_bytes(const struct xml_grammar *g, struct xml_file *file,
     struct ksm_fail *fail)
 {
 	struct reader r = {
-		.g = g, .file = file, .ctx = ctx, .fd = -1,
-		.bytes = bytes, .left = len,
+		.g = g,
+		.file = file,
+		.ctx = ctx,
+		.fd = -1,
+		.bytes = bytes,
+		.left = len,
 	};
 
 	memset(result, 0, sizeof(*result));

@@ -77,7 +77,7 @@ struct xml_file {
 };
 
 struct xml_grammar {
-	const char *what; /* "a policy file (kasp.xml)" */
+	const char *what;	      /* "a policy file (kasp.xml)" */
 	const struct xml_rule *rules; /* rule 0 is the root */
 	size_t nrules;
 	bool secrets; /* values of unknown places are not shown */
@@ -102,9 +102,9 @@ void xml_setup(void);
 enum ksm_err xml_read(const struct xml_grammar *g, struct xml_file *file,
     void *ctx, struct xml_result *result, struct ksm_fail *fail);
 /* The same from memory. */
-enum ksm_err xml_read_bytes(const struct xml_grammar *g,
-    struct xml_file *file, const void *bytes, size_t len, void *ctx,
-    struct xml_result *result, struct ksm_fail *fail);
+enum ksm_err xml_read_bytes(const struct xml_grammar *g, struct xml_file *file,
+    const void *bytes, size_t len, void *ctx, struct xml_result *result,
+    struct ksm_fail *fail);
 
 /* A finding in `file`; formats `expected`. Values are cut to 200 bytes. */
 void xml_find(struct xml_file *file, enum conf_severity sev, int64_t line,

@@ -22,25 +22,26 @@ enum zone_id {
 	Z__COUNT
 };
 
+/* clang-format off: tables */
 /* Both forms of adapters: <File> of 1.x and <Adapter type="..."> of 2.x. */
 static const struct xml_rule rules[Z__COUNT] = {
 	[Z_ZONELIST] = { "ZoneList", -1, XML_PARENT, .lo = 0 },
 	[Z_ZONE] = { "Zone", Z_ZONELIST, XML_PARENT, XML_MANY,
-		{ { "name", true } }, .lo = 0 },
+	    { { "name", true } }, .lo = 0 },
 	[Z_POLICY] = { "Policy", Z_ZONE, XML_TEXT, XML_REQUIRED, .lo = 0 },
-	[Z_SIGNERCONF] = { "SignerConfiguration", Z_ZONE, XML_LOOSE,
-		XML_UNUSED, .lo = 0 },
-	[Z_ADAPTERS] = { "Adapters", Z_ZONE, XML_PARENT, XML_UNUSED,
-		.lo = 0 },
+	[Z_SIGNERCONF] = { "SignerConfiguration", Z_ZONE, XML_LOOSE, XML_UNUSED,
+	    .lo = 0 },
+	[Z_ADAPTERS] = { "Adapters", Z_ZONE, XML_PARENT, XML_UNUSED, .lo = 0 },
 	[Z_INPUT] = { "Input", Z_ADAPTERS, XML_PARENT, .lo = 0 },
 	[Z_INPUT_ADAPTER] = { "Adapter", Z_INPUT, XML_LOOSE, XML_MANY,
-		{ { "type", false } }, .lo = 0 },
+	    { { "type", false } }, .lo = 0 },
 	[Z_INPUT_FILE] = { "File", Z_INPUT, XML_LOOSE, XML_MANY, .lo = 0 },
 	[Z_OUTPUT] = { "Output", Z_ADAPTERS, XML_PARENT, .lo = 0 },
 	[Z_OUTPUT_ADAPTER] = { "Adapter", Z_OUTPUT, XML_LOOSE, XML_MANY,
-		{ { "type", false } }, .lo = 0 },
+	    { { "type", false } }, .lo = 0 },
 	[Z_OUTPUT_FILE] = { "File", Z_OUTPUT, XML_LOOSE, XML_MANY, .lo = 0 },
 };
+/* clang-format on */
 
 /*
  * A zone in the arena: its policy (4 bytes), its line (4 bytes), the length
@@ -143,8 +144,8 @@ names_grow(struct reading *z)
 		return false;
 	for (size_t i = 0; i < z->out->ncounts; i++) {
 		const char *policy = z->out->counts[i].policy;
-		size_t at = hash_bytes(z->seed, policy, strlen(policy)) &
-		    (n - 1);
+		size_t at =
+		    hash_bytes(z->seed, policy, strlen(policy)) & (n - 1);
 
 		while (names[at] != 0)
 			at = (at + 1) & (n - 1);
@@ -209,8 +210,10 @@ double_report(struct reading *z, const uint8_t *entry, int64_t line)
 		return;
 	}
 	xml_find(z->file, CONF_ERROR, line, "the same zone on two policies",
-	    z->text, "one policy; at line %" PRIu32 " it is on '%s', here on "
-	    "'%s'", first, z->out->counts[policy].policy,
+	    z->text,
+	    "one policy; at line %" PRIu32 " it is on '%s', here on "
+	    "'%s'",
+	    first, z->out->counts[policy].policy,
 	    z->out->counts[z->policy].policy);
 	z->faults++;
 }
@@ -355,21 +358,23 @@ reading_end(struct reading *z, enum ksm_err err,
 	free(z->slots);
 	free(z->names);
 	if (err == KSM_OK && z->err != KSM_OK)
-		err = ksm_failf(fail, z->err, "%s: out of memory after %"
-		    PRId64 " zones", z->file->path, z->out->zones);
+		err = ksm_failf(fail, z->err,
+		    "%s: out of memory after %" PRId64 " zones", z->file->path,
+		    z->out->zones);
 	if (err == KSM_OK && result->sound && z->out->zones == 0 &&
 	    z->faults == 0)
-		xml_find(z->file, CONF_NOTICE, 0, "no zone in it", NULL,
-		    NULL);
+		xml_find(z->file, CONF_NOTICE, 0, "no zone in it", NULL, NULL);
 	return err;
 }
 
 enum ksm_err
-zonelist_read(struct xml_file *file, bool check_policies,
-    struct zonelist *out, struct xml_result *result, struct ksm_fail *fail)
+zonelist_read(struct xml_file *file, bool check_policies, struct zonelist *out,
+    struct xml_result *result, struct ksm_fail *fail)
 {
 	struct reading z = {
-		.file = file, .out = out, .check_policies = check_policies,
+		.file = file,
+		.out = out,
+		.check_policies = check_policies,
 	};
 	enum ksm_err err;
 
@@ -388,15 +393,17 @@ zonelist_read_bytes(struct xml_file *file, const void *bytes, size_t len,
     struct ksm_fail *fail)
 {
 	struct reading z = {
-		.file = file, .out = out, .check_policies = check_policies,
+		.file = file,
+		.out = out,
+		.check_policies = check_policies,
 	};
 	enum ksm_err err;
 
 	memset(result, 0, sizeof(*result));
 	err = reading_begin(&z);
 	if (err == KSM_OK)
-		err = xml_read_bytes(&grammar, file, bytes, len, &z, result,
-		    fail);
+		err = xml_read_bytes(
+		    &grammar, file, bytes, len, &z, result, fail);
 	else
 		(void)ksm_failf(fail, err, "out of memory");
 	return reading_end(&z, err, result, fail);

@@ -302,8 +302,8 @@ static enum ksm_err
 find_policy(struct conf *c, enum conf_severity sev, int64_t line,
     const char *what, const char *value, const char *expected)
 {
-	return conf_finding_add(c, sev, CONF_KASP, kasp_name(c), line, what,
-	    value, expected);
+	return conf_finding_add(
+	    c, sev, CONF_KASP, kasp_name(c), line, what, value, expected);
 }
 
 /* What a repository says about its token; "" where it says nothing. */
@@ -340,13 +340,14 @@ uri_get(const char *uri, const char *attribute, char *out, size_t size)
 
 		if (len > alen && p[alen] == '=' &&
 		    strncmp(p, attribute, alen) == 0) {
-			for (size_t i = alen + 1; i < len && n + 1 < size; i++) {
+			for (size_t i = alen + 1; i < len && n + 1 < size;
+			     i++) {
 				if (p[i] == '%' && i + 2 < len &&
 				    hex_digit(p[i + 1]) >= 0 &&
 				    hex_digit(p[i + 2]) >= 0) {
-					out[n++] = (char)(
-					    hex_digit(p[i + 1]) * 16 +
-					    hex_digit(p[i + 2]));
+					out[n++] =
+					    (char)(hex_digit(p[i + 1]) * 16 +
+						   hex_digit(p[i + 2]));
 					i += 2;
 				} else {
 					out[n++] = p[i];
@@ -373,8 +374,8 @@ token_name_get(const struct conf_repository *r, struct token_name *t)
 	} else {
 		/* tokens compare 32 padded bytes; what is beyond is lost */
 		if (r->token_label != NULL)
-			(void)snprintf(t->label, sizeof(t->label), "%s",
-			    r->token_label);
+			(void)snprintf(
+			    t->label, sizeof(t->label), "%s", r->token_label);
 		if (r->token_serial != NULL)
 			(void)snprintf(t->serial, sizeof(t->serial), "%s",
 			    r->token_serial);
@@ -443,9 +444,9 @@ check_repositories(struct conf *c)
 			if (!token_name_clash(&mine, &theirs))
 				continue;
 			(void)snprintf(text, sizeof(text),
-			    "one repository for each token; '%s' at line %" PRId64
-			    " means the same module and token", o->name,
-			    o->line);
+			    "one repository for each token; '%s' at line "
+			    "%" PRId64 " means the same module and token",
+			    o->name, o->line);
 			err = find_repository(c, CONF_ERROR, r,
 			    "two repositories mean the same token", r->name,
 			    text);
@@ -458,8 +459,8 @@ static bool
 key_same(const struct conf_key *a, const struct conf_key *b)
 {
 	return a->role == b->role && a->alg == b->alg && a->bits == b->bits &&
-	    a->lifetime == b->lifetime &&
-	    strcmp(a->repository, b->repository) == 0;
+	       a->lifetime == b->lifetime &&
+	       strcmp(a->repository, b->repository) == 0;
 }
 
 /*
@@ -521,8 +522,8 @@ check_key(struct conf *c, const struct conf_policy *p, size_t k, bool *good)
 		size_t used = 0;
 
 		text[0] = '\0';
-		for (size_t i = 0; i < c->nrepositories &&
-		    used + 4 < sizeof(text); i++) {
+		for (size_t i = 0;
+		     i < c->nrepositories && used + 4 < sizeof(text); i++) {
 			int n = snprintf(text + used, sizeof(text) - used,
 			    "%s%s", i == 0 ? "one of " : ", ",
 			    c->repositories[i].name);
@@ -536,7 +537,8 @@ check_key(struct conf *c, const struct conf_policy *p, size_t k, bool *good)
 	if (r->skip_public_key && alg != NULL && alg->family != ALG_RSA) {
 		(void)snprintf(text, sizeof(text),
 		    "nothing to change: both halves of %s keys are always "
-		    "stored, so count two objects for each", alg->name);
+		    "stored, so count two objects for each",
+		    alg->name);
 		err = find_policy(c, CONF_WARNING, key->line,
 		    "SkipPublicKey has no effect on keys of this algorithm",
 		    r->name, text);
@@ -571,8 +573,8 @@ check_pool(struct conf *c, const struct plan_pool *pool)
 	    pool->required > p->zones * SURPRISING_PER_ZONE) {
 		(void)snprintf(text, sizeof(text),
 		    "at most %d keys for each zone; look at Lifetime, Standby "
-		    "and Horizon (%" PRId64 " s)", SURPRISING_PER_ZONE,
-		    pool->settings.horizon);
+		    "and Horizon (%" PRId64 " s)",
+		    SURPRISING_PER_ZONE, pool->settings.horizon);
 		return find_policy(c, CONF_WARNING, line,
 		    "a surprising number of keys", value, text);
 	}
@@ -601,8 +603,7 @@ check_load(struct conf *c, const struct plan *plan, size_t r)
 
 		if (strcmp(pool->repository, repo->name) != 0)
 			continue;
-		if (__builtin_add_overflow(required, pool->required,
-		    &required))
+		if (__builtin_add_overflow(required, pool->required, &required))
 			required = INT64_MAX;
 		if (pool->strategy == STRATEGY_MANUAL)
 			continue;
@@ -611,17 +612,17 @@ check_load(struct conf *c, const struct plan *plan, size_t r)
 
 			if (term->in.lifetime > 0)
 				per_minute += (double)term->out.units * 60 /
-				    (double)term->in.lifetime;
+					      (double)term->in.lifetime;
 		}
 	}
 	if (repo->capacity >= 0 && required > repo->capacity) {
-		(void)snprintf(value, sizeof(value), "%" PRId64,
-		    repo->capacity);
+		(void)snprintf(
+		    value, sizeof(value), "%" PRId64, repo->capacity);
 		(void)snprintf(text, sizeof(text),
 		    "room for %" PRId64 " key pairs, %" PRId64
 		    " more than repository '%s' may hold, keys in use not "
-		    "counted", required, required - repo->capacity,
-		    repo->name);
+		    "counted",
+		    required, required - repo->capacity, repo->name);
 		err = find_repository(c, CONF_WARNING, repo,
 		    "Capacity is too small for the pools", value, text);
 	}
@@ -712,7 +713,8 @@ check_policies(struct conf *c)
 		if (err == KSM_OK && p->passthrough)
 			err = find_policy(c, CONF_NOTICE, p->line,
 			    "zones of this policy are not signed, its pools "
-			    "require no keys (Passthrough)", p->name, NULL);
+			    "require no keys (Passthrough)",
+			    p->name, NULL);
 	}
 	return err;
 }
