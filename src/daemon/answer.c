@@ -123,7 +123,7 @@ drop_intended(struct engine *e, const struct slot *was)
 	engine_result_noted(e);
 	engine_moved(e, was->pool_row, KEY_INTENDED, KEY__STATES);
 	if (run != NULL && was->automatic && run->auto_made > 0)
-		dispatch_auto_made(e, run, run->auto_made - 1);
+		(void)dispatch_auto_made(e, run, run->auto_made - 1);
 	else if (run != NULL && run->explicit)
 		run->left++;
 }

@@ -45,16 +45,17 @@ pool_urgent(const struct plan_pool *p)
 	    (p->ready + p->coming == 0 && p->required > 0);
 }
 
-void
+bool
 dispatch_auto_made(struct engine *e, struct prun *run, int64_t n)
 {
 	struct ksm_fail fail;
 
 	if (run->auto_made == n)
-		return;
+		return true;
 	run->auto_made = n;
-	(void)engine_stored(e, store_pool_auto(e->store, run->row, n, &fail),
-	    &fail, "count the keys of a refill");
+	return engine_stored(e,
+	    store_pool_auto(e->store, run->row, n, &fail), &fail,
+	    "count the keys of a refill");
 }
 
 struct prun *
@@ -131,7 +132,7 @@ run_look(struct engine *e, size_t i)
 		}
 		run->automatic = run->explicit = false;
 		if (p->deficit == 0)
-			dispatch_auto_made(e, run, 0);
+			(void)dispatch_auto_made(e, run, 0);
 		return;
 	}
 	if (run->explicit && run->left <= 0 && run->nqueue == 0)
@@ -193,7 +194,7 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 	int64_t n = batch_size(e, pool, r), limit;
 	struct ksm_fail fail;
 
-	if ((int64_t)run->nqueue * 4 > n)
+	if (e->recover || (int64_t)run->nqueue * 4 > n)
 		return;
 	if (run->nqueue > 0 && run->queue_automatic != !run->explicit)
 		return; /* use those up first, limits differ */
@@ -216,9 +217,10 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 		&fail, "intend keys"))
 		return;
 	run->queue_automatic = !run->explicit;
-	if (run->queue_automatic)
-		dispatch_auto_made(e, run, run->auto_made + n);
-	if (!engine_commit(e)) {
+	/* When either fails the new rows are gone with the batch. */
+	if ((run->queue_automatic &&
+		!dispatch_auto_made(e, run, run->auto_made + n)) ||
+	    !engine_commit(e)) {
 		run->nqueue = 0;
 		return;
 	}
@@ -253,7 +255,7 @@ dispatch_drop_queues(struct engine *e, bool forget_only)
 			engine_moved(e, run->row, KEY_INTENDED, KEY__STATES);
 		}
 		if (n > 0 && run->queue_automatic)
-			dispatch_auto_made(e, run,
+			(void)dispatch_auto_made(e, run,
 			    run->auto_made > (int64_t)n
 				? run->auto_made - (int64_t)n
 				: 0);

@@ -228,7 +228,8 @@ bool dispatch_working(struct engine *e, struct repo *r);
 struct repo *dispatch_repo(struct engine *e, const struct plan_pool *p);
 struct prun *dispatch_run_of(struct engine *e, int64_t pool_row,
     struct plan_pool **p);
-void dispatch_auto_made(struct engine *e, struct prun *run, int64_t n);
+/* False: the store failed, and the open batch is gone. */
+bool dispatch_auto_made(struct engine *e, struct prun *run, int64_t n);
 void dispatch_pool_name(const struct plan_pool *p, char out[400]);
 
 /* answer.c: what generators say */

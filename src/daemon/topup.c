@@ -93,7 +93,7 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		run->explicit = true;
 		if (run->left < left)
 			run->left = left;
-		dispatch_auto_made(e, run, 0);
+		(void)dispatch_auto_made(e, run, 0);
 	}
 	t->run = (struct store_run){ .cause = want->cause,
 		.uid = want->uid,

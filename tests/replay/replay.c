@@ -1459,6 +1459,7 @@ restart(struct world *w, bool killed, ksm_msec lock, const struct left *left)
 	struct child *next;
 
 	engine_end(w);
+	store_lock(w, false); /* or it would not start */
 	for (struct child *c = w->children; c != NULL; c = next) {
 		bool making = c->open && c->request.type == HSM_GENERATE;
 
