@@ -186,7 +186,8 @@ Keep it running by hand:
     $bin/ksmpoold --config $q/ksmpool.xml
     $bin/ksmctl --socket $q/socket status
 
-Install it:  cmake -B build && cmake --build build && cmake --install build
+Install it:  cmake -B build -DCMAKE_INSTALL_PREFIX=/usr && cmake --build build &&
+             cmake --install build
 Read:        man/ksmpool.xml.5 and man/ksmctl.1 (man -l FILE), README.md
 Throw away:  rm -r quickstart
 EOT
