@@ -363,11 +363,11 @@ bench()
 	[ -z "${KSM_BENCH_BLOCKS:-}" ] || sed 's/^/  /' "$work/results"
 }
 
-begin=$(now)
+started=$(now)
 printf '%-10s %-12s %6s %10s %7s  %s\n' CASE ARM KEYS KEYS/S RATIO \
     "95 % INTERVAL OF THE RATIO TO bare"
 for case in $cases; do
 	bench "${case%:*}" "${case#*:}"
 done
-awk -v a="$begin" -v b="$(now)" -v m=$mode \
+awk -v a="$started" -v b="$(now)" -v m=$mode \
     'BEGIN { printf "%s form, %d s\n", m, b - a }'

@@ -360,10 +360,12 @@ compare()
 			print "label is not the id: " $0
 		if ($1 == "private") {
 			private[$2]++
+			sound[$2] += $4 == "signs"
 			if ($4 != "signs" && state[$2] == "ready")
 				print "ready key cannot sign: " $0
 		} else if ($1 == "public") {
 			public[$2]++
+			sound[$2] += $4 == "value"
 			if ($4 != "value" && state[$2] == "ready")
 				print "ready key without public value: " $0
 		} else
@@ -378,6 +380,8 @@ compare()
 				continue
 			}
 			keys++
+			if (state[id] == "quarantined" && sound[id] == 2)
+				print "a sound key is quarantined: " id
 			if (private[id] != 1 || public[id] != 1)
 				printf "not a whole pair: %s is %s, %d private, %d public\n",
 				    id, state[id], private[id], public[id]
