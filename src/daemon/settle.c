@@ -611,11 +611,14 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 		    : PURPOSE_VERIFIER)) {
 		l->step = LOOK_START;
 		l->started = now;
-	} else if (r->waiting && WAITING_MS < *wait)
+	} else if (r->waiting && WAITING_MS < *wait) {
 		*wait = WAITING_MS;
-	else if (r->backoff.tries > 0 &&
-	    backoff_wait(&r->backoff, now) < *wait)
-		*wait = backoff_wait(&r->backoff, now);
+	} else {
+		/* Another is logging in (its hello wakes us), or it failed. */
+		left = backoff_wait(&r->backoff, now);
+		if (left > 0 && left < *wait)
+			*wait = left;
+	}
 }
 
 void

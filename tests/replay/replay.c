@@ -40,6 +40,7 @@
  *   at T reload                           at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
  *   at T store fail [in=N] | lock | unlock       the Nth statement from now
+ *   at T store fail at=WORD-WORD          the next one that begins so
  *   at T clock +T|-T         the wall clock jumps
  *   at T tally               counts of requests begin again
  *   at T random seed=N steps=N
@@ -223,6 +224,7 @@ struct world {
 	sqlite3_stmt *peek_state;
 	bool locked;
 	int64_t fail_in; /* statements until one fails; 0: none will */
+	char fail_at[48];
 	bool failing;
 
 	ksm_msec now, wake, origin;
@@ -580,10 +582,16 @@ on_statement(unsigned type, void *ctx, void *stmt, void *text)
 	(void)stmt;
 	w->failing = false;
 	/* A trigger's comment; BEGIN fails by a lock, ROLLBACK never fails. */
-	if (w->fail_in == 0 || strncmp(sql, "--", 2) == 0 ||
-	    strncmp(sql, "BEGIN", 5) == 0 || strncmp(sql, "ROLLBACK", 8) == 0)
+	if (strncmp(sql, "--", 2) == 0 || strncmp(sql, "BEGIN", 5) == 0 ||
+	    strncmp(sql, "ROLLBACK", 8) == 0)
 		return 0;
-	w->failing = --w->fail_in == 0;
+	if (w->fail_in > 0) {
+		w->failing = --w->fail_in == 0;
+	} else if (w->fail_at[0] != '\0' &&
+	    strncmp(sql, w->fail_at, strlen(w->fail_at)) == 0) {
+		w->failing = true;
+		w->fail_at[0] = '\0';
+	}
 	if (w->failing)
 		log_debug("%8" PRId64 " ms: this fails: %.60s",
 		    w->now - w->origin, sql);
@@ -1438,6 +1446,7 @@ static void
 engine_end(struct world *w)
 {
 	w->fail_in = 0;
+	w->fail_at[0] = '\0';
 	w->failing = false;
 	if (w->store != NULL && w->store->batch) {
 		(void)sqlite3_exec(w->store->db, "ROLLBACK", NULL, NULL, NULL);
@@ -2155,6 +2164,7 @@ do_worker(struct world *w, const char *who, struct words *v)
 
 /* ---- expectations -------------------------------------------------------- */
 
+/* The first of that kind and type that no line has named yet. */
 static void
 expect_did(struct world *w, enum kind kind, struct words *v)
 {
@@ -2169,7 +2179,9 @@ expect_did(struct world *w, enum kind kind, struct words *v)
 		struct did *d = &s->dids[i];
 		size_t len = strlen(want);
 
-		if (d->seen || d->kind != kind)
+		if (d->seen || d->kind != kind ||
+		    (first != NULL &&
+			strncmp(d->text, first, strlen(first)) != 0))
 			continue;
 		/* "generate" fits "generate k1". */
 		if (strncmp(d->text, want, len) != 0 ||
@@ -2664,9 +2676,13 @@ do_restart(struct world *w, struct words *v)
 static void
 do_store(struct world *w, struct words *v)
 {
-	const char *what = word(w, v, "what");
+	const char *what = word(w, v, "what"), *at = option(v, "at");
 
-	if (strcmp(what, "fail") == 0)
+	if (strcmp(what, "fail") == 0 && at != NULL) {
+		(void)snprintf(w->fail_at, sizeof(w->fail_at), "%s", at);
+		for (char *p = w->fail_at; *p != '\0'; p++)
+			*p = *p == '-' ? ' ' : *p;
+	} else if (strcmp(what, "fail") == 0)
 		w->fail_in = option_number(w, v, "in", 1);
 	else if (strcmp(what, "lock") == 0)
 		store_lock(w, true);
