@@ -93,6 +93,7 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 	if (r->group_since == 0)
 		r->group_since = engine_steady(e);
 	backoff_ok(&r->backoff);
+	backoff_ok(&r->making);
 	if (err != KSM_OK) {
 		if (engine_stored(e,
 			store_key_move(e->store, &was->id, KEY_MADE,
@@ -168,17 +169,17 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 				    "the token; another one is used", r->name);
 			break;
 		}
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 		break;
 	case CKRG_FULL:
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 		break;
 	case CKRG_LOGIN:
 	case CKRG_SESSION:
 	case CKRG_TOKEN:
 	case CKRG_NOTHING:
 	case CKRG__COUNT:
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 		engine_worker_leave(e, s);
 		break;
 	}
@@ -331,7 +332,7 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		s->leaving = true; /* it exits by itself */
 		engine_no_text(&m->u.no, why);
 		record_unknown(e, r, &was, why);
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 		return;
 	default:
 		break;
@@ -352,11 +353,11 @@ answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
 		(void)snprintf(why, sizeof(why),
 		    "its worker ended (%s) while making it", how);
 		record_unknown(e, r, &was, why);
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 	} else if (was.starting || !was.leaving) {
 		r->deaths++;
 		(void)snprintf(why, sizeof(why), "a worker ended (%s) %s", how,
 		    was.starting ? "before it was ready" : "while idle");
-		engine_repo_failed(e, r, why);
+		engine_making_failed(e, r, why);
 	}
 }

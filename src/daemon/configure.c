@@ -162,6 +162,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 			r->generation++;
 			r->looked = false;
 			backoff_ok(&r->backoff);
+			backoff_ok(&r->making);
 		}
 		r->look_wanted = true;
 		r->conf = NULL; /* points into what is freed; set below */

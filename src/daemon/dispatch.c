@@ -326,20 +326,45 @@ pool_choose(struct engine *e, const struct repo *r, size_t *out,
 	return found;
 }
 
+static bool
+repo_wants(const struct engine *e, const struct repo *r)
+{
+	for (size_t i = 0; i < e->plan.npools; i++)
+		if (e->plan.pools[i].repository_conf == r->conf &&
+		    pool_wants(&e->plan.pools[i], &e->runs[i]))
+			return true;
+	return false;
+}
+
 bool
 dispatch_working(struct engine *e, struct repo *r)
 {
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].busy)
 			return true;
-	if (!repo_open(e, r) ||
-	    backoff_wait(&r->backoff, engine_steady(e)) > 0)
-		return false;
-	for (size_t i = 0; i < e->plan.npools; i++)
-		if (e->plan.pools[i].repository_conf == r->conf &&
-		    pool_wants(&e->plan.pools[i], &e->runs[i]))
-			return true;
-	return false;
+	return repo_open(e, r) && dispatch_wait(e, r) == 0 && repo_wants(e, r);
+}
+
+ksm_msec
+dispatch_wait(struct engine *e, const struct repo *r)
+{
+	ksm_msec now = engine_steady(e);
+	ksm_msec look = backoff_wait(&r->backoff, now);
+	ksm_msec making = backoff_wait(&r->making, now);
+
+	return look > making ? look : making;
+}
+
+/* With no key to make, old failures to make one are nobody's trouble. */
+int
+dispatch_tries(struct engine *e, const struct repo *r)
+{
+	int making = backoff_wait(&r->making, engine_steady(e)) > 0 ||
+		repo_wants(e, r)
+	    ? r->making.tries
+	    : 0;
+
+	return r->backoff.tries > making ? r->backoff.tries : making;
 }
 
 void
@@ -382,7 +407,7 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 static void
 repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 {
-	ksm_msec left = backoff_wait(&r->backoff, engine_steady(e));
+	ksm_msec left = dispatch_wait(e, r);
 	bool yield_to_look = r->single &&
 	    (r->look.step != LOOK_IDLE || look_due(e, r));
 	size_t pool = 0;

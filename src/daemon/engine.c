@@ -242,21 +242,33 @@ engine_repo_usable(const struct repo *r)
 	return r->conf != NULL && r->row.trouble == TROUBLE_NONE;
 }
 
-void
-engine_repo_failed(struct engine *e, struct repo *r, const char *why)
+static void
+repo_back_off(struct engine *e, struct repo *r, struct backoff *b,
+    const char *why)
 {
 	uint32_t dice;
 
 	(void)snprintf(r->why, sizeof(r->why), "%s", why);
 	e->io.random(e->io.ctx, &dice, sizeof(dice));
-	backoff_fail(&r->backoff, engine_steady(e), dice);
+	backoff_fail(b, engine_steady(e), dice);
 	if (e->stopping)
 		return;
 	log_warning("repository %s: %s; tried again in %lld ms (failure %d in "
 		    "a row), other repositories go on",
-	    r->name, why,
-	    (long long)backoff_wait(&r->backoff, engine_steady(e)),
-	    r->backoff.tries);
+	    r->name, why, (long long)backoff_wait(b, engine_steady(e)),
+	    b->tries);
+}
+
+void
+engine_repo_failed(struct engine *e, struct repo *r, const char *why)
+{
+	repo_back_off(e, r, &r->backoff, why);
+}
+
+void
+engine_making_failed(struct engine *e, struct repo *r, const char *why)
+{
+	repo_back_off(e, r, &r->making, why);
 }
 
 static void
@@ -521,7 +533,7 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	r->row.trouble = TROUBLE_NONE;
 	r->looked = false;
 	backoff_ok(&r->backoff);
-
+	backoff_ok(&r->making);
 }
 
 ksm_msec

@@ -115,8 +115,9 @@ struct repo {
 	struct look look;
 	struct idmap halves; /* half pairs of the look before */
 
-	struct backoff backoff;
-	char why[256]; /* of the back-off */
+	struct backoff backoff; /* workers that could not start or look */
+	struct backoff making;	/* keys that did not come to be */
+	char why[256];		/* of the last failure of either */
 	ksm_msec next_paced;
 	ksm_msec group_since; /* 0: no key waits to be verified */
 	ksm_msec waiting_at;	/* next look at the lock */
@@ -197,6 +198,11 @@ void engine_moved(struct engine *e, int64_t pool_row, enum key_state from,
     enum key_state to); /* KEY__STATES: from or to nothing */
 /* The repository failed: back off, once more longer. */
 void engine_repo_failed(struct engine *e, struct repo *r, const char *why);
+/*
+ * A key did not come to be. Looks go on, and one that goes well forgives
+ * nothing here: only a key that is made does.
+ */
+void engine_making_failed(struct engine *e, struct repo *r, const char *why);
 void engine_repo_park(struct engine *e, struct repo *r, const char *why,
     const char *pin_print);
 void engine_repo_alien(struct engine *e, struct repo *r, const char *why);
@@ -225,6 +231,10 @@ void dispatch_assign(struct engine *e, struct repo *r, struct slot *s,
 void dispatch_drop_queues(struct engine *e, bool forget_only);
 /* Keys are being made or could be started in this repository right now. */
 bool dispatch_working(struct engine *e, struct repo *r);
+/* Milliseconds until a generator of it may be asked again. */
+ksm_msec dispatch_wait(struct engine *e, const struct repo *r);
+/* Failures in a row, as far as they still stand in somebody's way. */
+int dispatch_tries(struct engine *e, const struct repo *r);
 struct repo *dispatch_repo(struct engine *e, const struct plan_pool *p);
 struct prun *dispatch_run_of(struct engine *e, int64_t pool_row,
     struct plan_pool **p);

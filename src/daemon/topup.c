@@ -166,7 +166,7 @@ pool_hopeless(struct engine *e, size_t i)
 	    r->conf->deadline * 1000)
 		return true;
 	return r->row.trouble != TROUBLE_NONE ||
-	    r->backoff.tries >= POOL_MISSES;
+	    dispatch_tries(e, r) >= POOL_MISSES;
 }
 
 static void

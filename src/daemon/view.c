@@ -51,9 +51,8 @@ repo_status(struct engine *e, const struct repo *r)
 		return REPO_ALIEN;
 	if (r->waiting)
 		return REPO_WAITING;
-	if (r->backoff.tries > 0)
+	if (dispatch_tries(e, r) > 0)
 		return REPO_DEGRADED;
-	(void)e;
 	return r->looked ? REPO_OK : REPO_STARTING;
 }
 
@@ -65,7 +64,7 @@ engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
 	*out = (struct repository_view){
 		.conf = r->conf,
 		.status = repo_status(e, r),
-		.retry_in = backoff_wait(&r->backoff, engine_steady(e)),
+		.retry_in = dispatch_wait(e, r),
 		.orphans = r->orphans,
 		.foreign = r->foreign,
 		.nameless = r->nameless,
@@ -215,6 +214,7 @@ engine_repository_resume(struct engine *e, const char *name, bool accept_token,
 	r->accept = accept_token;
 	r->looked = false;
 	backoff_ok(&r->backoff);
+	backoff_ok(&r->making);
 	for (size_t i = 0; i < e->plan.npools; i++)
 		if (pool_repo(e, i) == r)
 			e->runs[i].blocked = false;
