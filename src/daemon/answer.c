@@ -174,9 +174,11 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 	case CKRG_FULL:
 		engine_making_failed(e, r, why);
 		break;
+	case CKRG_TOKEN:
+		r->looked = false; /* it may not come back as it was */
+		/* FALLTHROUGH */
 	case CKRG_LOGIN:
 	case CKRG_SESSION:
-	case CKRG_TOKEN:
 	case CKRG_NOTHING:
 	case CKRG__COUNT:
 		engine_making_failed(e, r, why);
@@ -274,6 +276,8 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 	    f->name, f->name[0] == '\0' ? "" : ": ", f->text);
 	for (size_t k = 0; k < r->ngens; k++)
 		others += r->gens[k].no != 0 && &r->gens[k] != s;
+	if (f->group == CKRG_TOKEN)
+		r->looked = false;
 	if (f->group == CKRG_PIN) {
 		engine_repo_park(e, r, why,
 		    f->pin_print[0] != '\0' ? f->pin_print
@@ -331,6 +335,8 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		s->busy = s->overdue = false;
 		s->leaving = true; /* it exits by itself */
 		engine_no_text(&m->u.no, why);
+		if (m->u.no.group == CKRG_TOKEN)
+			r->looked = false;
 		record_unknown(e, r, &was, why);
 		engine_making_failed(e, r, why);
 		return;

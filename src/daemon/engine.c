@@ -511,6 +511,7 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 {
 	char print[sizeof(r->pin_seen)];
 	ksm_msec now = engine_steady(e);
+	bool first;
 
 	if (r->conf == NULL || r->row.trouble != TROUBLE_PARKED)
 		return;
@@ -525,7 +526,11 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	e->io.pin_source_print(e->io.ctx, r->conf, print);
 	if (strcmp(print, r->pin_seen) == 0)
 		return;
+	first = r->pin_seen[0] == '\0';
 	(void)snprintf(r->pin_seen, sizeof(r->pin_seen), "%s", print);
+	/* After a restart the worker tells by its print, if there is one. */
+	if (first && r->row.pin_print[0] == '\0')
+		return;
 	log_notice("repository %s: its PIN source may have changed; the worker "
 		   "looks, and logs in only with another PIN",
 	    r->name);

@@ -81,6 +81,7 @@ struct look {
 	struct idmap seen;
 	int64_t cursor;
 	int64_t living, found;	/* known sentinel rows, and seen of them */
+	int64_t fresh, fresh_found; /* made since the look before */
 	struct look_move *moves;
 	size_t nmoves, amoves, at_move;
 	struct key_id *proofs;

@@ -42,7 +42,7 @@ look_clear(struct look *l)
 	l->nmoves = l->amoves = l->at_move = 0;
 	l->nproofs = l->aproofs = l->at_proof = 0;
 	l->nhalves = l->ahalves = l->at_half = 0;
-	l->cursor = l->living = l->found = 0;
+	l->cursor = l->living = l->found = l->fresh = l->fresh_found = 0;
 	l->foreign = l->nameless = 0;
 	l->settled_gone = l->settled_made = 0;
 	l->again = false;
@@ -84,12 +84,18 @@ group_bound(const struct repo *r)
 	return slow > GROUP_MS ? slow : GROUP_MS;
 }
 
+static bool
+look_may(const struct engine *e, const struct repo *r)
+{
+	return engine_repo_usable(r) && !e->stopping && !e->recover;
+}
+
 bool
 look_due(struct engine *e, struct repo *r)
 {
 	ksm_msec now = engine_steady(e);
 
-	if (!engine_repo_usable(r) || e->stopping || e->recover)
+	if (!look_may(e, r))
 		return false;
 	if (!r->looked || r->look_wanted || r->halves.count > 0)
 		return true;
@@ -265,13 +271,20 @@ judge(struct repo *r, struct look *l, const struct store_brief *b)
 	case KEY_RETIRED:
 		if (b->serial > l->serial_limit)
 			return true; /* younger than the enumeration */
-		l->living++;
-		l->found += sight != SIGHT_NONE;
+		/* A key that no look has seen yet is a poor witness. */
+		if (b->state == KEY_MADE) {
+			l->fresh++;
+			l->fresh_found += sight != SIGHT_NONE;
+		} else {
+			l->living++;
+			l->found += sight != SIGHT_NONE;
+		}
 		return judge_living(l, b, sight, seen);
 	case KEY_MISSING:
 		if (sight != SIGHT_WHOLE)
 			return true;
 		l->found++;
+		l->again = l->again || b->was == KEY_MADE; /* to be ready */
 		if (!b->proved && b->was != KEY_QUARANTINED)
 			return proof_add(l, &b->id);
 		return move_add(l, &b->id, KEY_MISSING, b->was,
@@ -405,6 +418,10 @@ look_compare(struct engine *e, struct repo *r)
 		}
 	if (n > 0)
 		goto out;
+	if (l->living == 0) {
+		l->living = l->fresh;
+		l->found += l->fresh_found;
+	}
 	if (l->living > 0 && l->found == 0 && !r->accept) {
 		(void)snprintf(why, sizeof(why),
 		    "none of its %lld known keys is in the token '%.60s' "
@@ -586,6 +603,8 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 	ksm_msec now = engine_steady(e), left = backoff_wait(&r->backoff, now);
 	struct look *l = &r->look;
 
+	if (!look_may(e, r))
+		return;
 	if (!look_due(e, r)) {
 		if (r->group_since != 0 &&
 		    r->group_since + group_bound(r) - now < *wait)
