@@ -40,7 +40,7 @@ pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
 	topup_count(e, was->pool_row, was->automatic, false);
 	if (run == NULL || ++run->bad < POOL_BAD)
 		return;
-	run->blocked = true;
+	dispatch_block(e, run);
 	run->bad = 0;
 	(void)snprintf(run->trouble, sizeof(run->trouble),
 	    "%d keys in a row failed their check: %.180s", POOL_BAD, why);
@@ -151,7 +151,7 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 	case CKRG_POLICY:
 		if (run == NULL)
 			break;
-		run->blocked = true;
+		dispatch_block(e, run);
 		(void)snprintf(run->trouble, sizeof(run->trouble),
 		    "the token refuses such keys: %.220s", why);
 		dispatch_pool_name(p, name);
@@ -293,6 +293,16 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 	}
 }
 
+/* Its last key was a bad one. */
+static bool
+pool_in_doubt(struct engine *e, const struct slot *was)
+{
+	struct plan_pool *p = NULL;
+	const struct prun *run = dispatch_run_of(e, was->pool_row, &p);
+
+	return run != NULL && run->bad > 0;
+}
+
 void
 answer_message(struct engine *e, struct repo *r, struct slot *s,
     struct hsm_msg *m)
@@ -315,8 +325,14 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 			break;
 		s->busy = s->overdue = false;
 		s->made++;
-		/* The token works on while we write. */
-		if (!s->leaving && s->generation == r->generation &&
+		/*
+		 * The token works on while we write, unless there is doubt: a
+		 * worker whose key did not sign may be on its way out.
+		 */
+		if (m->u.generated.evidence.signature[0] == '\0')
+			engine_worker_leave(e, s);
+		else if (!s->leaving && !pool_in_doubt(e, &was) &&
+		    s->generation == r->generation &&
 		    (r->conf == NULL || r->conf->recycle_after == 0 ||
 			s->made < r->conf->recycle_after) &&
 		    !r->single)
@@ -366,4 +382,13 @@ answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
 		    was.starting ? "before it was ready" : "while idle");
 		engine_making_failed(e, r, why);
 	}
+}
+
+void
+answer_stuck(struct engine *e, struct repo *r, struct slot *s)
+{
+	if (!s->busy)
+		return;
+	s->busy = s->overdue = false;
+	record_unknown(e, r, s, "its worker was killed and does not end");
 }

@@ -159,6 +159,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 		struct conf_repository *now = &c->repositories[i];
 
 		if (r->conf == NULL || !same_worker(r->conf, now)) {
+			look_abandon(e, r); /* it looks at something else */
 			r->generation++;
 			r->looked = false;
 			backoff_ok(&r->backoff);
@@ -175,6 +176,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 			kept = kept || list[k] == r;
 		if (kept)
 			continue;
+		look_abandon(e, r);
 		r->conf = NULL;
 		r->generation++;
 		if (repo_has_process(r))
@@ -298,6 +300,30 @@ surplus_sort_out(struct engine *e, const struct prun *runs, size_t n,
 		log_notice("%lld surplus keys are asked for again and ready",
 		    (long long)ready);
 	return err;
+}
+
+/* A look may have made keys ready of pools that went in the meantime. */
+void
+engine_surplus(struct engine *e)
+{
+	struct ksm_fail fail;
+	bool any = false;
+
+	engine_levels(e);
+	for (size_t i = 0; i < e->ntallies; i++) {
+		const struct tally *t = &e->tallies[i];
+		struct plan_pool *p = NULL;
+		bool wanted = dispatch_run_of(e, t->row, &p) != NULL;
+
+		any = any || t->n[wanted ? KEY_SURPLUS : KEY_READY] > 0;
+	}
+	if (!any)
+		return;
+	e->tallies_old = true;
+	if (engine_stored(e,
+		surplus_sort_out(e, e->runs, e->plan.npools, &fail), &fail,
+		"sort out surplus keys"))
+		(void)engine_commit(e);
 }
 
 enum ksm_err

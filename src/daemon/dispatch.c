@@ -232,36 +232,46 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 	engine_levels(e);
 }
 
+static void
+queue_drop(struct engine *e, struct prun *run)
+{
+	struct ksm_fail fail;
+	size_t n = run->nqueue;
+
+	run->nqueue = 0;
+	for (size_t k = 0; k < n; k++) {
+		if (!engine_stored(e,
+			store_key_refused(e->store, &run->queue[k], &fail),
+			&fail, "drop an intended key"))
+			return;
+		engine_result_noted(e);
+		engine_moved(e, run->row, KEY_INTENDED, KEY__STATES);
+	}
+	if (n > 0 && run->queue_automatic)
+		(void)dispatch_auto_made(e, run,
+		    run->auto_made > (int64_t)n ? run->auto_made - (int64_t)n
+						: 0);
+	else if (n > 0)
+		run->left += (int64_t)n;
+}
+
 /* Rows that were never asked for are dropped, or with `forget_only` left to
  * settling. */
 void
 dispatch_drop_queues(struct engine *e, bool forget_only)
 {
-	struct ksm_fail fail;
-
-	for (size_t i = 0; i < e->plan.npools; i++) {
-		struct prun *run = &e->runs[i];
-		size_t n = run->nqueue;
-
-		run->nqueue = 0;
+	for (size_t i = 0; i < e->plan.npools; i++)
 		if (forget_only)
-			continue;
-		for (size_t k = 0; k < n; k++) {
-			if (!engine_stored(e,
-				store_key_refused(e->store, &run->queue[k],
-				    &fail),
-				&fail, "drop an intended key"))
-				return;
-			engine_moved(e, run->row, KEY_INTENDED, KEY__STATES);
-		}
-		if (n > 0 && run->queue_automatic)
-			(void)dispatch_auto_made(e, run,
-			    run->auto_made > (int64_t)n
-				? run->auto_made - (int64_t)n
-				: 0);
-		else if (n > 0)
-			run->left += (int64_t)n;
-	}
+			e->runs[i].nqueue = 0;
+		else
+			queue_drop(e, &e->runs[i]);
+}
+
+void
+dispatch_block(struct engine *e, struct prun *run)
+{
+	run->blocked = true;
+	queue_drop(e, run);
 }
 
 /* ---- generators -------------------------------------------------------- */
@@ -409,7 +419,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 {
 	ksm_msec left = dispatch_wait(e, r);
 	bool yield_to_look = r->single &&
-	    (r->look.step != LOOK_IDLE || look_due(e, r));
+	    (r->look.slot.no != 0 || look_due(e, r));
 	size_t pool = 0;
 
 	for (size_t k = 0; k < r->ngens; k++) {
@@ -419,7 +429,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 
 		if (idle &&
 		    (s->generation != r->generation || yield_to_look ||
-			r->conf == NULL ||
+			!engine_repo_usable(r) ||
 			(r->conf->recycle_after > 0 &&
 			    s->made >= r->conf->recycle_after) ||
 			(int64_t)k >= r->conf->sessions))

@@ -101,18 +101,92 @@ commit_when_due(struct engine *e, ksm_msec *wait)
 		*wait = COMMIT_MS - age;
 }
 
+static bool
+being_made(const struct engine *e, const struct key_id *id)
+{
+	for (size_t i = 0; i < e->nrepos; i++)
+		for (size_t k = 0; k < e->repos[i]->ngens; k++) {
+			const struct slot *s = &e->repos[i]->gens[k];
+
+			if (s->busy && key_id_cmp(&s->id, id) == 0)
+				return true;
+		}
+	return false;
+}
+
+/* As store_keys_orphan, but for keys that a worker of ours is making. */
+static bool
+orphan_the_others(struct engine *e, int64_t *n)
+{
+	struct key_filter f = { .by_state = true, .state = KEY_INTENDED };
+	struct store_key *page = calloc(16, sizeof(*page));
+	struct ksm_fail fail;
+	int64_t cursor = 0;
+	size_t got = 1;
+	bool ok = page != NULL;
+
+	*n = 0;
+	while (ok && got > 0) {
+		ok = engine_stored(e,
+		    store_keys_list(e->store, &f, &cursor, page, 16, &got,
+			&fail),
+		    &fail, "list intended keys");
+		for (size_t i = 0; ok && i < got; i++) {
+			if (being_made(e, &page[i].id))
+				continue;
+			ok = engine_stored(e,
+			    store_key_move(e->store, &page[i].id,
+				KEY_INTENDED, KEY_UNKNOWN,
+				"its answer was lost by the database",
+				engine_wall(e), &fail),
+			    &fail, "settle after a lost batch");
+			*n += ok;
+		}
+	}
+	free(page);
+	return ok;
+}
+
+/* What else we know and the lost batch may have held. */
+static bool
+write_again(struct engine *e)
+{
+	struct ksm_fail fail;
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < e->nrepos; i++) {
+		const struct store_repository *row = &e->repos[i]->row;
+
+		ok = engine_stored(e,
+			 store_repository_token(e->store, row->row,
+			     row->token_label, row->token_serial, &fail),
+			 &fail, "record the token of a repository") &&
+		    engine_stored(e,
+			store_repository_trouble(e->store, row->row,
+			    row->trouble, row->reason, row->pin_print,
+			    row->since, &fail),
+			&fail, "record the trouble of a repository");
+	}
+	for (size_t i = 0; ok && i < e->plan.npools; i++)
+		ok = engine_stored(e,
+		    store_pool_auto(e->store, e->runs[i].row,
+			e->runs[i].auto_made, &fail),
+		    &fail, "count the keys of a refill");
+	return ok;
+}
+
 /*
- * A batch was lost: rows may be behind what happened. Wait for the running
- * keys, then treat every intended row as a daemon start does.
+ * A batch was lost: rows may be behind what happened. Every intended row but
+ * those of running keys is treated as a daemon start does; a token that hangs
+ * keeps no other one waiting.
  */
 static void
 recover_when_possible(struct engine *e, ksm_msec *wait)
 {
-	struct ksm_fail fail;
 	ksm_msec left = backoff_wait(&e->store_backoff, engine_steady(e));
 	int64_t n;
 
-	if (!e->recover || any_generator_busy(e))
+	if (!e->recover)
 		return;
 	if (left > 0) {
 		if (left < *wait)
@@ -123,11 +197,11 @@ recover_when_possible(struct engine *e, ksm_msec *wait)
 		look_abandon(e, e->repos[i]);
 	dispatch_drop_queues(e, true);
 	e->recover = false;
-	if (!engine_stored(e,
-		store_keys_orphan(e->store, engine_wall(e), &n, &fail), &fail,
-		"settle after a lost batch") ||
-	    !engine_commit(e))
+	if (!orphan_the_others(e, &n) || !write_again(e) ||
+	    !engine_commit(e)) {
+		e->recover = true;
 		return;
+	}
 	log_notice("the database works again; %lld keys are settled now",
 	    (long long)n);
 	backoff_ok(&e->store_backoff);
@@ -622,9 +696,12 @@ engine_on_stuck(struct engine *e, worker_no no)
 	if (s == NULL)
 		return;
 	s->stuck = true;
+	if (s == &r->look.slot)
+		look_abandon(e, r);
+	else
+		answer_stuck(e, r, s);
 	log_error("repository %s: worker %lld cannot be ended (it hangs in the "
-		  "kernel); nothing is started in its place, its key stays "
-		  "unknown",
+		  "kernel); nothing is started in its place",
 	    r->name, (long long)no);
 }
 

@@ -115,6 +115,7 @@ struct repo {
 	size_t ngens;
 	struct look look;
 	struct idmap halves; /* half pairs of the look before */
+	struct backoff cleaning; /* halves that the token does not give up */
 
 	struct backoff backoff; /* workers that could not start or look */
 	struct backoff making;	/* keys that did not come to be */
@@ -222,6 +223,8 @@ struct repo *engine_repo_find(struct engine *e, const char *name);
 void engine_repo_free(struct repo *r);
 /* Repositories nobody configures any more go with their last worker. */
 void engine_repos_forget(struct engine *e);
+/* Ready keys that no pool asks for are surplus, and the other way round. */
+void engine_surplus(struct engine *e);
 
 /* dispatch.c: pools, refills, which key is made next */
 void dispatch_configure(struct engine *e);
@@ -230,6 +233,8 @@ void dispatch_run(struct engine *e, ksm_msec *wait);
 void dispatch_assign(struct engine *e, struct repo *r, struct slot *s,
     ksm_msec *wait);
 void dispatch_drop_queues(struct engine *e, bool forget_only);
+/* Nothing more is to be made in this pool for now. */
+void dispatch_block(struct engine *e, struct prun *run);
 /* Keys are being made or could be started in this repository right now. */
 bool dispatch_working(struct engine *e, struct repo *r);
 /* Milliseconds until a generator of it may be asked again. */
@@ -248,6 +253,8 @@ void answer_message(struct engine *e, struct repo *r, struct slot *s,
     struct hsm_msg *m);
 void answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
     const char *how);
+/* It cannot be reaped: its key is settled as if it had died. */
+void answer_stuck(struct engine *e, struct repo *r, struct slot *s);
 /* Any worker's first words; false: the token is another one. */
 bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_hello *h);

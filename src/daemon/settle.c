@@ -97,7 +97,9 @@ look_due(struct engine *e, struct repo *r)
 
 	if (!look_may(e, r))
 		return false;
-	if (!r->looked || r->look_wanted || r->halves.count > 0)
+	if (!r->looked || r->look_wanted)
+		return true;
+	if (r->halves.count > 0 && backoff_wait(&r->cleaning, now) == 0)
 		return true;
 	if (r->group_since != 0 &&
 	    (now - r->group_since >= group_bound(r) ||
@@ -591,6 +593,7 @@ look_end(struct engine *e, struct repo *r)
 	r->look_took = r->looked_ms - started;
 	backoff_ok(&r->backoff);
 	e->tallies_old = true;
+	engine_surplus(e);
 	if (first)
 		log_info("repository %s: token '%s' serial '%s' and database "
 			 "agree, or the differences are on record",
@@ -606,6 +609,9 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (!look_may(e, r))
 		return;
 	if (!look_due(e, r)) {
+		if (r->halves.count > 0 &&
+		    backoff_wait(&r->cleaning, now) < *wait)
+			*wait = backoff_wait(&r->cleaning, now);
 		if (r->group_since != 0 &&
 		    r->group_since + group_bound(r) - now < *wait)
 			*wait = r->group_since + group_bound(r) - now;
@@ -833,6 +839,30 @@ out:
 	free(key);
 }
 
+/*
+ * The other half came after all, or the token does not give it up: looked at
+ * again, but less and less often.
+ */
+static void
+half_kept(struct engine *e, struct repo *r, const char *why)
+{
+	struct look *l = &r->look;
+	const struct look_half *h = &l->halves[l->at_half++];
+	struct idmap_entry *now = idmap_put(&l->half_now, &h->id);
+	uint32_t dice;
+
+	if (now != NULL) {
+		now->privates = h->half == HALF_PRIVATE;
+		now->publics = h->half == HALF_PUBLIC;
+	}
+	e->io.random(e->io.ctx, &dice, sizeof(dice));
+	backoff_fail(&r->cleaning, engine_steady(e), dice);
+	log_warning("repository %s: a half pair was not cleaned: %s; tried "
+		    "again in %lld ms",
+	    r->name, why,
+	    (long long)backoff_wait(&r->cleaning, engine_steady(e)));
+}
+
 static void
 look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
     bool leaves)
@@ -848,11 +878,7 @@ look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
 	} else if (l->step == LOOK_PROVE) {
 		proof_note(e, r, NULL, why);
 	} else {
-		/* The other half came after all, or the id changed. */
-		log_warning("repository %s: a half pair was not cleaned: %s",
-		    r->name, why);
-		l->at_half++;
-		l->again = true;
+		half_kept(e, r, why);
 	}
 }
 
@@ -907,6 +933,7 @@ look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
 		s->busy = s->overdue = false;
 		(void)key_moved(e, &s->id, KEY_UNKNOWN, KEY_GONE,
 		    "only one half was there; it was destroyed");
+		backoff_ok(&r->cleaning);
 		l->at_half++;
 		return;
 	case HSM_REFUSED:
