@@ -20,8 +20,11 @@ look()
 	for p in $daemon $(workers); do
 		tr '\0' '\n' <"/proc/$p/cmdline" | grep -qF "$pin" &&
 		    fail "$1: PIN in the arguments of $p"
-		tr '\0' '\n' <"/proc/$p/environ" | grep -qF "$pin" &&
-		    fail "$1: PIN in the environment of $p"
+		# Root alone may read it of a process that allows no dump.
+		if [ "$(id -u)" -eq 0 ] && tr '\0' '\n' <"/proc/$p/environ" |
+		    grep -qF "$pin"; then
+			fail "$1: PIN in the environment of $p"
+		fi
 	done
 	status=0
 	echo "$pin" | "$build/tests/mem_grep" "$daemon" >"$dir/out" 2>&1 ||
