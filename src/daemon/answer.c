@@ -17,12 +17,19 @@ made_times(struct engine *e, const struct hsm_generated *g,
 {
 	ksm_time now = engine_wall(e);
 
+	/*
+	 * The clock may have gone back while the key was made. Dated too old
+	 * it could pass for one that is in the last backup.
+	 */
+	if (now < e->newest)
+		now = e->newest;
 	out->ended = g->ended > now || g->ended < now - 86400 ? now : g->ended;
 	out->started = g->started > out->ended || g->started <= 0
 	    ? out->ended
 	    : g->started;
-	if (out->ended > e->newest)
-		e->newest = out->ended;
+	if (out->ended < e->newest)
+		out->ended = e->newest;
+	e->newest = out->ended;
 }
 
 static void
@@ -268,22 +275,29 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f)
 {
 	char why[256];
-	size_t others = r->look.slot.no != 0 && &r->look.slot != s;
+	bool look = r->look.slot.no != 0 && &r->look.slot != s;
+	size_t gens = 0;
 
 	s->starting = false;
 	s->leaving = true; /* it exits by itself */
 	(void)snprintf(why, sizeof(why), "%.31s: %.47s%s%.160s", f->stage,
 	    f->name, f->name[0] == '\0' ? "" : ": ", f->text);
 	for (size_t k = 0; k < r->ngens; k++)
-		others += r->gens[k].no != 0 && &r->gens[k] != s;
+		gens += r->gens[k].no != 0 && &r->gens[k] != s;
 	if (f->group == CKRG_TOKEN)
 		r->looked = false;
 	if (f->group == CKRG_PIN) {
 		engine_repo_park(e, r, why,
 		    f->pin_print[0] != '\0' ? f->pin_print
 					    : r->row.pin_print);
-	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && others > 0 &&
-	    !r->single) {
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
+	    !look && s != &r->look.slot) {
+		r->most = gens;
+		log_warning("repository %s: the token has no session for more "
+			    "than %zu generators, Sessions asks for %d",
+		    r->name, gens, r->conf == NULL ? 0 : r->conf->sessions);
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 &&
+	    (look || gens > 0) && !r->single) {
 		r->single = true;
 		log_notice("repository %s: the token has no session for a "
 			   "second worker; generator and verifier take turns",

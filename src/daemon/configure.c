@@ -166,6 +166,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 			backoff_ok(&r->making);
 		}
 		r->look_wanted = true;
+		r->most = 0;
 		r->conf = NULL; /* points into what is freed; set below */
 	}
 	for (size_t i = 0; i < e->nrepos; i++) {
@@ -253,7 +254,6 @@ runs_carry(struct engine *e, struct prun *runs, size_t n)
 				runs[i].row = row;
 				runs[i].blocked = false;
 				runs[i].trouble[0] = '\0';
-				e->runs[k].nqueue = 0;
 			}
 }
 
@@ -346,9 +346,9 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	    (err = store_commit(e->store, fail)) != KSM_OK)
 		goto out;
 
-	/* From here on nothing fails. */
-	runs_carry(e, runs, plan.npools);
+	/* From here on nothing fails. What was intended may be too much now. */
 	dispatch_drop_queues(e, false);
+	runs_carry(e, runs, plan.npools);
 	adopt_repos(e, c, repos, nrepos);
 	repos = NULL;
 	free(e->runs);

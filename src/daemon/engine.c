@@ -476,6 +476,9 @@ engine_worker_send(struct engine *e, struct repo *r, struct slot *s,
 
 	if (r->conf != NULL && r->conf->on_overdue == OVERDUE_KILL)
 		kill_after = r->conf->kill_after * 1000;
+	/* Who only looks may be killed: nothing is being made. */
+	if (m->type == HSM_ENUMERATE || m->type == HSM_PROVE)
+		kill_after = 0;
 	err = e->io.worker_send(e->io.ctx, s->no, m, deadline * 1000,
 	    kill_after, &fail);
 	if (err != KSM_OK) {

@@ -106,6 +106,7 @@ struct repo {
 	bool alone;  /* no worker of ours was started yet: ask for the lock */
 	bool waiting;
 	bool single; /* the token has one session: look and generators in turn */
+	size_t most; /* generators that it has sessions for; 0: not known */
 	bool accept; /* the operator accepts the token as it is */
 	bool pin_again; /* the operator wants the same PIN tried again */
 	char pin_seen[128]; /* print of the PIN source when it was parked */

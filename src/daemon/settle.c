@@ -738,8 +738,9 @@ key_adopt(struct engine *e, struct repo *r, const struct store_key *key,
 		made.tag_ksk = facts->tag_ksk;
 		made.tag_revoked = facts->tag_revoked;
 	}
-	if (made.ended > e->newest)
-		e->newest = made.ended;
+	if (made.ended < e->newest)
+		made.ended = e->newest; /* the clock went back */
+	e->newest = made.ended;
 	e->tallies_old = true;
 	engine_result_noted(e);
 	return engine_stored(e,

@@ -88,7 +88,8 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		run->blocked = false;
 		run->bad = 0;
 		run->trouble[0] = '\0';
-		if (p->make == 0)
+		/* What is unknown may turn out never to have been made. */
+		if (p->make == 0 && p->stock[KEY_UNKNOWN] == 0)
 			continue;
 		run->explicit = true;
 		if (run->left < left)

@@ -86,6 +86,7 @@ engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
 	    r->row.token_label);
 	(void)snprintf(out->token_serial, sizeof(out->token_serial), "%s",
 	    r->row.token_serial);
+	out->overdue = r->look.slot.overdue;
 	for (size_t k = 0; k < r->ngens; k++) {
 		out->generators += r->gens[k].no != 0;
 		out->busy += r->gens[k].busy;

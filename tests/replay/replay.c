@@ -21,7 +21,7 @@
  *       [room=PAIRS] [sessions=N] [takes=T] [leave=T] [refuses=ALG]
  *       [does=work|hang|die|lose] [left=LEFT] [bad=LIE] [keeps-halves=yes|no]
  *   token NAME clear | drop N | drop kN [private|public] | hide N | show |
- *       foreign N | nameless N | double kN
+ *       foreign N | nameless N | double kN | stray N  (ours, without a row)
  *   pin NAME TEXT            what the PIN source of the repository holds
  *
  * LEFT is what a worker that ends leaves of its key: nothing, whole, public,
@@ -39,6 +39,7 @@
  *   at T topup [policy=NAME] [max=N]      at T resume REPOSITORY [accept]
  *   at T reload                           at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
+ *   at T restart unclean     with the whole machine: no key is believed
  *   at T store fail [in=N] | lock | unlock       the Nth statement from now
  *   at T store fail at=WORD-WORD          the next one that begins so
  *   at T clock +T|-T         the wall clock jumps
@@ -1421,8 +1422,9 @@ configure(struct world *w)
 }
 
 static void
-engine_begin(struct world *w)
+engine_begin(struct world *w, bool unclean)
 {
+	int64_t doubted;
 	struct engine_io io = { .ctx = w,
 		.wall = io_wall,
 		.steady = io_steady,
@@ -1435,6 +1437,10 @@ engine_begin(struct world *w)
 	struct ksm_fail fail;
 
 	store_start(w);
+	if (unclean &&
+	    (store_keys_doubt(w->store, &doubted, &fail) != KSM_OK ||
+		store_commit(w->store, &fail) != KSM_OK))
+		die(w, "%s", fail.text);
 	if (engine_new(w->store, &io, &w->engine, &fail) != KSM_OK)
 		die(w, "%s", fail.text);
 	(void)configure(w);
@@ -1463,7 +1469,8 @@ engine_end(struct world *w)
  * open request of another kind is carried out or not; nobody hears of it.
  */
 static void
-restart(struct world *w, bool killed, ksm_msec lock, const struct left *left)
+restart(struct world *w, bool killed, bool unclean, ksm_msec lock,
+    const struct left *left)
 {
 	struct child *next;
 
@@ -1488,7 +1495,7 @@ restart(struct world *w, bool killed, ksm_msec lock, const struct left *left)
 		c->next_act = NEXT_EXIT;
 	}
 	w->ticket = 0;
-	engine_begin(w);
+	engine_begin(w, unclean);
 }
 
 /* ---- sound ------------------------------------------------------------- */
@@ -1510,6 +1517,34 @@ row_fault(const struct site *s, const struct store_key *k)
 	if (publics != (single_object(s, k->pool.alg) ? 0 : 1))
 		return "has not one public object";
 	return NULL;
+}
+
+/* A key is never dated before one that was recorded earlier. */
+static void
+expect_dates(struct world *w)
+{
+	sqlite3_stmt *q = NULL;
+	int64_t newest = 0;
+
+	if (sqlite3_prepare_v2(w->peek, "SELECT serial, ended FROM key "
+		"WHERE serial IS NOT NULL ORDER BY serial", -1, &q, NULL) !=
+	    SQLITE_OK)
+		die(w, "%s", sqlite3_errmsg(w->peek));
+	while (sqlite3_step(q) == SQLITE_ROW) {
+		int64_t ended = sqlite3_column_int64(q, 1);
+
+		if (ended < newest) {
+			int64_t serial = sqlite3_column_int64(q, 0);
+
+			(void)sqlite3_finalize(q);
+			die(w, "expected dates in order; serial %" PRId64
+			       " is dated %" PRId64 " s before one that was "
+			       "recorded earlier",
+			    serial, newest - ended);
+		}
+		newest = ended;
+	}
+	(void)sqlite3_finalize(q);
 }
 
 static void
@@ -1560,6 +1595,7 @@ expect_sound(struct world *w)
 			       " orphans",
 			    v.conf->name, v.orphans);
 	}
+	expect_dates(w);
 }
 
 /* ---- words -------------------------------------------------------------- */
@@ -1982,6 +2018,19 @@ token_hide(struct world *w, struct site *s, int64_t n)
 }
 
 static void
+token_stray(struct world *w, struct site *s)
+{
+	struct key *k;
+
+	w->keys = grow(w, w->keys, w->nkeys, &w->akeys, sizeof(*w->keys));
+	k = &w->keys[w->nkeys++];
+	*k = (struct key){ .alg = 13, .bits = 256 };
+	io_random(w, &k->id, sizeof(k->id));
+	store_tag_get(w->store, k->id.bytes);
+	token_complete(w, s, w->nkeys - 1, true, true);
+}
+
+static void
 token_settings(struct world *w, struct site *s, struct words *v)
 {
 	const char *text;
@@ -2033,6 +2082,9 @@ do_token(struct world *w, struct words *v)
 		s->foreign = number(w, word(w, v, "how many"));
 	} else if (strcmp(what, "nameless") == 0) {
 		s->nameless = number(w, word(w, v, "how many"));
+	} else if (strcmp(what, "stray") == 0) {
+		for (int64_t n = number(w, word(w, v, "how many")); n > 0; n--)
+			token_stray(w, s);
 	} else if (strcmp(what, "double") == 0) {
 		size_t key = key_parse(w, word(w, v, "a key"));
 
@@ -2543,13 +2595,13 @@ random_deed(struct world *w)
 		random_kill(w);
 		break;
 	case 4:
-		restart(w, true, NEVER, &left);
+		restart(w, true, dice_below(w, 4) == 0, NEVER, &left);
 		break;
 	case 5:
-		restart(w, false, NEVER, &left_whole);
+		restart(w, false, false, NEVER, &left_whole);
 		break;
 	case 6:
-		restart(w, false, (ksm_msec)dice_below(w, 3000), &left);
+		restart(w, false, false, (ksm_msec)dice_below(w, 3000), &left);
 		break;
 	case 7:
 	case 8:
@@ -2663,14 +2715,15 @@ do_resume(struct world *w, struct words *v)
 static void
 do_restart(struct world *w, struct words *v)
 {
-	bool killed = flag(v, "killed");
+	bool unclean = flag(v, "unclean");
+	bool killed = flag(v, "killed") || unclean;
 	ksm_msec lock = option_duration(w, v, "lock", NEVER);
 	const char *text = option(v, "left");
 	struct left left = text != NULL ? left_parse(w, text)
 	    : killed			? left_nothing
 					: left_whole;
 
-	restart(w, killed, lock, &left);
+	restart(w, killed, unclean, lock, &left);
 }
 
 static void
@@ -2796,7 +2849,7 @@ do_line(struct world *w, struct words *v)
 		if (!w->started) {
 			w->started = true;
 			w->wake = w->now;
-			engine_begin(w);
+			engine_begin(w, false);
 		}
 		advance(w, at);
 		first = NULL;
