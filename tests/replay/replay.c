@@ -35,13 +35,14 @@
  *       hello | failed stage=S [name=CKR] [group=G]
  *       generated [bad=LIE] [took=T] | refused group=G [stage=S] [name=CKR]
  *       unknown [left=LEFT] [group=G] | list | prove [bad=LIE] | destroyed
- *       exit signal=N|status=N [left=LEFT] | stuck | says TYPE
+ *       exit signal=N|status=N [left=LEFT] | stuck | babble
  *   at T topup [policy=NAME] [max=N]      at T resume REPOSITORY [accept]
  *   at T reload                           at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
  *   at T restart unclean     with the whole machine: no key is believed
  *   at T store fail [in=N] | lock | unlock       the Nth statement from now
  *   at T store fail at=WORD-WORD          the next one that begins so
+ *   at T store work          what was to fail and did not, will not
  *   at T clock +T|-T         the wall clock jumps
  *   at T tally               counts of requests begin again
  *   at T random seed=N steps=N
@@ -173,6 +174,7 @@ struct site {
 	struct left left;
 	enum lie lie;
 	int64_t foreign, nameless, bad_logins, starts;
+	int64_t came_late; /* pairs that nobody could expect any more */
 	int64_t asked[HSM__TYPES];
 	struct object *objects;
 	size_t nobjects, aobjects;
@@ -226,7 +228,7 @@ struct world {
 	bool locked;
 	int64_t fail_in; /* statements until one fails; 0: none will */
 	char fail_at[48];
-	bool failing;
+	bool failing, watching; /* what we read ourselves never fails */
 
 	ksm_msec now, wake, origin;
 	int64_t wall_offset;
@@ -583,7 +585,8 @@ on_statement(unsigned type, void *ctx, void *stmt, void *text)
 	(void)stmt;
 	w->failing = false;
 	/* A trigger's comment; BEGIN fails by a lock, ROLLBACK never fails. */
-	if (strncmp(sql, "--", 2) == 0 || strncmp(sql, "BEGIN", 5) == 0 ||
+	if (w->watching || strncmp(sql, "--", 2) == 0 ||
+	    strncmp(sql, "BEGIN", 5) == 0 ||
 	    strncmp(sql, "ROLLBACK", 8) == 0)
 		return 0;
 	if (w->fail_in > 0) {
@@ -840,6 +843,19 @@ say_hello(struct world *w, struct child *c)
 	deliver(w, c, &m);
 }
 
+/* The answer to a request that was never sent. */
+static void
+say_babble(struct world *w, struct child *c)
+{
+	struct hsm_msg m = { .type = HSM_DESTROYED };
+
+	bool open = c->open;
+
+	m.u.destroyed.job = 999999;
+	deliver(w, c, &m);
+	c->open = open; /* it goes on with what it was doing */
+}
+
 /* What the token makes of a worker that starts. */
 static void
 child_log_in(struct world *w, struct child *c)
@@ -920,7 +936,7 @@ say_generated(struct world *w, struct child *c, enum lie lie, ksm_msec took)
 
 	token_complete(w, c->site, c->key, true, true);
 	if (c->site->capacity >= 0 &&
-	    token_pairs(c->site) > c->site->capacity)
+	    token_pairs(c->site) - c->site->came_late > c->site->capacity)
 		die(w, "%s holds %" PRId64 " pairs, Capacity is %" PRId64,
 		    c->site->name, token_pairs(c->site), c->site->capacity);
 	g->job = asked->job;
@@ -1287,8 +1303,10 @@ late_look(struct world *w, struct site *s)
 			i++;
 			continue;
 		}
+		s->came_late -= token_pairs(s);
 		token_complete(w, s, s->lates[i].key, s->lates[i].private,
 		    s->lates[i].public);
+		s->came_late += token_pairs(s);
 		s->lates[i] = s->lates[--s->nlates];
 	}
 }
@@ -2112,7 +2130,7 @@ child_pick(struct world *w, const char *who, const struct site *s,
 {
 	bool starts = strcmp(what, "hello") == 0 || strcmp(what, "failed") == 0;
 	bool ends = strcmp(what, "exit") == 0 || strcmp(what, "stuck") == 0 ||
-	    strcmp(what, "says") == 0;
+	    strcmp(what, "babble") == 0;
 	struct child *best = NULL;
 
 	for (struct child *c = w->children; c != NULL; c = c->next) {
@@ -2206,6 +2224,8 @@ do_worker(struct world *w, const char *who, struct words *v)
 		say_destroyed(w, c);
 	} else if (strcmp(what, "exit") == 0) {
 		worker_exits(w, c, v);
+	} else if (strcmp(what, "babble") == 0) {
+		say_babble(w, c);
 	} else if (strcmp(what, "stuck") == 0) {
 		engine_on_stuck(w->engine, c->no);
 		run(w);
@@ -2576,7 +2596,8 @@ random_zones(struct world *w)
 	struct policy_words *p =
 	    &w->policies[dice_below(w, w->npolicies)];
 
-	p->zones = (int64_t)dice_below(w, 8);
+	/* More and more, so that there is always something to make. */
+	p->zones = (int64_t)dice_below(w, 8 + (uint64_t)(w->now - w->origin) / 60000);
 	(void)configure(w);
 	run(w);
 }
@@ -2675,6 +2696,8 @@ do_random(struct world *w, struct words *v)
 	w->may_fail = true;
 	for (int64_t i = 0; i < steps; i++) {
 		advance(w, w->now + (ksm_msec)dice_below(w, 3000));
+		if (dice_below(w, 12) == 0)
+			random_heal(w);
 		random_deed(w);
 	}
 	random_heal(w);
@@ -2737,6 +2760,8 @@ do_store(struct world *w, struct words *v)
 			*p = *p == '-' ? ' ' : *p;
 	} else if (strcmp(what, "fail") == 0)
 		w->fail_in = option_number(w, v, "in", 1);
+	else if (strcmp(what, "work") == 0)
+		w->fail_in = w->fail_at[0] = 0;
 	else if (strcmp(what, "lock") == 0)
 		store_lock(w, true);
 	else if (strcmp(what, "unlock") == 0)
@@ -2797,9 +2822,11 @@ do_event(struct world *w, struct words *v)
 {
 	const char *verb = word(w, v, "a verb");
 
-	if (strcmp(verb, "expect") == 0)
+	if (strcmp(verb, "expect") == 0) {
+		w->watching = true;
 		do_expect(w, v);
-	else if (strcmp(verb, "worker") == 0 ||
+		w->watching = false;
+	} else if (strcmp(verb, "worker") == 0 ||
 	    strcmp(verb, "verifier") == 0 || strcmp(verb, "settler") == 0)
 		do_worker(w, verb, v);
 	else if (strcmp(verb, "auto") == 0)
