@@ -37,7 +37,7 @@
  *       unknown [left=LEFT] [group=G] | list | prove [bad=LIE] | destroyed
  *       exit signal=N|status=N [left=LEFT] | stuck | babble
  *   at T topup [policy=NAME] [max=N]      at T resume REPOSITORY [accept]
- *   at T reload                           at T stop
+ *   at T reload [refused]                 at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
  *   at T restart unclean     with the whole machine: no key is believed
  *   at T store fail [in=N] | lock | unlock       the Nth statement from now
@@ -2848,7 +2848,11 @@ do_event(struct world *w, struct words *v)
 	else if (strcmp(verb, "random") == 0)
 		do_random(w, v);
 	else if (strcmp(verb, "reload") == 0) {
-		(void)configure(w);
+		bool refused = w->may_fail = flag(v, "refused");
+
+		if (configure(w) == refused)
+			die(w, "expected this configuration to be refused");
+		w->may_fail = false;
 		run(w);
 	} else if (strcmp(verb, "stop") == 0) {
 		engine_stop(w->engine);
