@@ -30,6 +30,7 @@
 #define FINDINGS_LOGGED 200
 #define STATUS_MS  2000 /* between status texts */
 #define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
+#define TICK_ACCURACY 1000 /* us; sd-event's 0 means 250 ms late at worst */
 
 /* Somebody who wants to know how a reload ends. */
 struct waiter {
@@ -611,8 +612,8 @@ loop_prepare(struct daemon *d, struct ksm_fail *fail)
 			 on_signal, d)) < 0)
 			return ksm_failf(fail, KSM_ESYS, "signals: %s",
 			    strerror(-rc));
-	if ((rc = sd_event_add_time(d->event, &d->tick, CLOCK_MONOTONIC, 0, 0,
-		 on_tick, d)) < 0)
+	if ((rc = sd_event_add_time(d->event, &d->tick, CLOCK_MONOTONIC, 0,
+		 TICK_ACCURACY, on_tick, d)) < 0)
 		return ksm_failf(fail, KSM_ESYS, "timer: %s", strerror(-rc));
 	(void)sd_event_source_set_priority(d->tick, ENGINE_PRIO);
 	(void)sd_event_set_watchdog(d->event, 1);
