@@ -332,7 +332,8 @@ did(struct world *w, struct site *s, enum kind kind, const char *fmt, ...)
 	s->dids = grow(w, s->dids, s->ndids, &s->adids, sizeof(*s->dids));
 	d = &s->dids[s->ndids++];
 	*d = (struct did){ .kind = kind,
-		.seen = w->by_itself && kind != DID_REPORT && kind != DID_KILL };
+		.seen =
+		    w->by_itself && kind != DID_REPORT && kind != DID_KILL };
 	va_start(ap, fmt);
 	(void)vsnprintf(d->text, sizeof(d->text), fmt, ap);
 	va_end(ap);
@@ -361,11 +362,10 @@ key_pair(struct world *w, size_t n)
 	if (k->pkey != NULL)
 		return k->pkey;
 	if (alg->family == ALG_RSA)
-		k->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "RSA",
-		    (size_t)k->bits);
+		k->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)k->bits);
 	else if (alg->family == ALG_ECDSA)
-		k->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "EC",
-		    k->bits == 256 ? "P-256" : "P-384");
+		k->pkey = EVP_PKEY_Q_keygen(
+		    NULL, NULL, "EC", k->bits == 256 ? "P-256" : "P-384");
 	if (k->pkey == NULL)
 		die(w, "no keys of %s here", alg->name);
 	return k->pkey;
@@ -374,11 +374,11 @@ key_pair(struct world *w, size_t n)
 static void
 object_put(struct world *w, struct site *s, size_t key, bool private)
 {
-	s->objects = grow(w, s->objects, s->nobjects, &s->aobjects,
-	    sizeof(*s->objects));
-	s->objects[s->nobjects++] = (struct object){ .id = w->keys[key].id,
-		.key = key,
-		.private = private };
+	s->objects =
+	    grow(w, s->objects, s->nobjects, &s->aobjects, sizeof(*s->objects));
+	s->objects[s->nobjects++] = (struct object){
+		.id = w->keys[key].id, .key = key, .private = private
+	};
 }
 
 static void
@@ -394,8 +394,8 @@ token_count(const struct site *s, const struct key_id *id, bool private)
 
 	for (size_t i = 0; i < s->nobjects; i++)
 		n += !s->objects[i].hidden &&
-		    s->objects[i].private == private &&
-		    key_id_cmp(&s->objects[i].id, id) == 0;
+		     s->objects[i].private == private &&
+		     key_id_cmp(&s->objects[i].id, id) == 0;
 	return n;
 }
 
@@ -417,8 +417,8 @@ single_object(const struct site *s, int alg)
 
 /* What is missing of the pair comes into being. */
 static void
-token_complete(struct world *w, struct site *s, size_t key, bool private,
-    bool public)
+token_complete(
+    struct world *w, struct site *s, size_t key, bool private, bool public)
 {
 	const struct key_id *id = &w->keys[key].id;
 
@@ -430,8 +430,8 @@ token_complete(struct world *w, struct site *s, size_t key, bool private,
 }
 
 static void
-token_leave(struct world *w, struct site *s, size_t key,
-    const struct left *left)
+token_leave(
+    struct world *w, struct site *s, size_t key, const struct left *left)
 {
 	token_complete(w, s, key, left->private, left->public);
 	if (left->late == NEVER)
@@ -586,13 +586,12 @@ on_statement(unsigned type, void *ctx, void *stmt, void *text)
 	w->failing = false;
 	/* A trigger's comment; BEGIN fails by a lock, ROLLBACK never fails. */
 	if (w->watching || strncmp(sql, "--", 2) == 0 ||
-	    strncmp(sql, "BEGIN", 5) == 0 ||
-	    strncmp(sql, "ROLLBACK", 8) == 0)
+	    strncmp(sql, "BEGIN", 5) == 0 || strncmp(sql, "ROLLBACK", 8) == 0)
 		return 0;
 	if (w->fail_in > 0) {
 		w->failing = --w->fail_in == 0;
 	} else if (w->fail_at[0] != '\0' &&
-	    strncmp(sql, w->fail_at, strlen(w->fail_at)) == 0) {
+		   strncmp(sql, w->fail_at, strlen(w->fail_at)) == 0) {
 		w->failing = true;
 		w->fail_at[0] = '\0';
 	}
@@ -627,10 +626,10 @@ store_start(struct world *w)
 		die(w, "%s", fail.text);
 	w->store->dice = store_dice;
 	(void)sqlite3_busy_timeout(w->store->db, 0);
-	(void)sqlite3_exec(w->store->db, "PRAGMA synchronous = OFF", NULL,
-	    NULL, NULL);
-	(void)sqlite3_trace_v2(w->store->db, SQLITE_TRACE_STMT, on_statement,
-	    w);
+	(void)sqlite3_exec(
+	    w->store->db, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+	(void)sqlite3_trace_v2(
+	    w->store->db, SQLITE_TRACE_STMT, on_statement, w);
 	sqlite3_progress_handler(w->store->db, 1, on_step, w);
 	(void)sqlite3_commit_hook(w->store->db, on_commit, w);
 	if (w->peek != NULL)
@@ -663,11 +662,11 @@ committed_state(struct world *w, const struct key_id *id, char out[16])
 	sqlite3_stmt *q = w->peek_state;
 
 	(void)strcpy(out, "none");
-	(void)sqlite3_bind_blob(q, 1, id->bytes, sizeof(id->bytes),
-	    SQLITE_STATIC);
+	(void)sqlite3_bind_blob(
+	    q, 1, id->bytes, sizeof(id->bytes), SQLITE_STATIC);
 	if (sqlite3_step(q) == SQLITE_ROW)
-		(void)snprintf(out, 16, "%s",
-		    (const char *)sqlite3_column_text(q, 0));
+		(void)snprintf(
+		    out, 16, "%s", (const char *)sqlite3_column_text(q, 0));
 	(void)sqlite3_reset(q);
 }
 
@@ -767,10 +766,10 @@ child_exit(struct world *w, struct child *c)
 static void
 deliver(struct world *w, struct child *c, struct hsm_msg *said)
 {
-	enum worker_event ev = said->type == HSM_HELLO ? WEV_HELLO
-	    : said->type == HSM_FAILED		       ? WEV_FAILED
-	    : said->type == HSM_PAGE		       ? WEV_PAGE
-						       : WEV_REPLY;
+	enum worker_event ev = said->type == HSM_HELLO	  ? WEV_HELLO
+			       : said->type == HSM_FAILED ? WEV_FAILED
+			       : said->type == HSM_PAGE	  ? WEV_PAGE
+							  : WEV_REPLY;
 	enum worker_act act;
 	struct hsm_msg m;
 	struct ksm_fail fail;
@@ -818,8 +817,8 @@ say_failed(struct world *w, struct child *c, const char *stage,
 	(void)snprintf(m.u.failed.name, sizeof(m.u.failed.name), "%s", name);
 	(void)snprintf(m.u.failed.text, sizeof(m.u.failed.text),
 	    "the invented token says so");
-	(void)snprintf(m.u.failed.pin_print, sizeof(m.u.failed.pin_print),
-	    "%s", pin_print);
+	(void)snprintf(m.u.failed.pin_print, sizeof(m.u.failed.pin_print), "%s",
+	    pin_print);
 	m.u.failed.group = group;
 	m.u.failed.ckr = name[0] == '\0' ? 0 : 1;
 	(void)strcpy(c->how, "exit 1");
@@ -865,15 +864,15 @@ child_log_in(struct world *w, struct child *c)
 	if (s->absent)
 		say_failed(w, c, "token", "", CKRG_TOKEN, "");
 	else if (s->limit > 0 && sessions_open(w, s) >= s->limit)
-		say_failed(w, c, "session", "CKR_SESSION_COUNT", CKRG_SESSION,
-		    "");
+		say_failed(
+		    w, c, "session", "CKR_SESSION_COUNT", CKRG_SESSION, "");
 	else if (c->refused_pin[0] != '\0' &&
-	    strcmp(c->refused_pin, s->pin_source) == 0)
+		 strcmp(c->refused_pin, s->pin_source) == 0)
 		say_failed(w, c, "pin-unchanged", "", CKRG_PIN, "");
 	else if (strcmp(s->pin, s->pin_source) != 0) {
 		s->bad_logins++;
-		say_failed(w, c, "pin", "CKR_PIN_INCORRECT", CKRG_PIN,
-		    s->pin_source);
+		say_failed(
+		    w, c, "pin", "CKR_PIN_INCORRECT", CKRG_PIN, s->pin_source);
 	} else
 		say_hello(w, c);
 }
@@ -905,7 +904,7 @@ static bool
 group_leaves(enum ckr_group group)
 {
 	return group == CKRG_LOGIN || group == CKRG_SESSION ||
-	    group == CKRG_TOKEN;
+	       group == CKRG_TOKEN;
 }
 
 static void
@@ -970,8 +969,8 @@ say_list(struct world *w, struct child *c)
 		struct hsm_page *p = &page.u.page;
 
 		p->nprivates = p->npublics = 0;
-		for (; at < s->nobjects &&
-		     p->nprivates + p->npublics < PAGE_IDS;
+		for (;
+		     at < s->nobjects && p->nprivates + p->npublics < PAGE_IDS;
 		     at++) {
 			if (s->objects[at].hidden)
 				continue;
@@ -1007,8 +1006,8 @@ say_proof(struct world *w, struct child *c, enum lie lie)
 		say_no(w, c, HSM_REFUSED, CKRG_OTHER, "search", "");
 		return;
 	}
-	evidence_make(w, c->site, key, asked->challenge, lie,
-	    &m.u.proof.evidence);
+	evidence_make(
+	    w, c->site, key, asked->challenge, lie, &m.u.proof.evidence);
 	deliver(w, c, &m);
 }
 
@@ -1124,8 +1123,8 @@ io_start(void *ctx, worker_no no, const struct conf_repository *r,
 		.kill_after = NEVER,
 		.left = left_nothing };
 	(void)child_step(c, WEV_START, &act);
-	(void)snprintf(c->refused_pin, sizeof(c->refused_pin), "%s",
-	    refused_pin);
+	(void)snprintf(
+	    c->refused_pin, sizeof(c->refused_pin), "%s", refused_pin);
 	(void)strcpy(c->how, "exit 0");
 	c->next = w->children;
 	w->children = c;
@@ -1138,8 +1137,8 @@ io_start(void *ctx, worker_no no, const struct conf_repository *r,
 
 /* A key is asked for: once, with a row on disk. */
 static void
-generate_check(struct world *w, const struct site *s,
-    const struct hsm_generate *g)
+generate_check(
+    struct world *w, const struct site *s, const struct hsm_generate *g)
 {
 	char id[KEY_ID_HEX], state[16];
 
@@ -1148,27 +1147,29 @@ generate_check(struct world *w, const struct site *s,
 		die(w, "%s: key %s is asked for twice", s->name, id);
 	committed_state(w, &g->id, state);
 	if (strcmp(state, "intended") != 0)
-		die(w, "%s: key %s is asked for; on disk it is %s", s->name,
-		    id, state);
+		die(w, "%s: key %s is asked for; on disk it is %s", s->name, id,
+		    state);
 }
 
 static void
-destroy_check(struct world *w, const struct site *s,
-    const struct hsm_destroy *d)
+destroy_check(
+    struct world *w, const struct site *s, const struct hsm_destroy *d)
 {
 	char id[KEY_ID_HEX], state[16];
 
 	key_id_format(&d->id, id);
 	committed_state(w, &d->id, state);
 	if (strcmp(state, "unknown") != 0)
-		die(w, "%s: a half of key %s is to be destroyed; on disk it "
-		       "is %s",
+		die(w,
+		    "%s: a half of key %s is to be destroyed; on disk it "
+		    "is %s",
 		    s->name, id, state);
 	for (const struct child *c = w->children; c != NULL; c = c->next)
 		if (c->open && c->request.type == HSM_GENERATE &&
 		    key_id_cmp(&c->request.u.generate.id, &d->id) == 0)
-			die(w, "%s: a half of key %s is to be destroyed while "
-			       "the key is made",
+			die(w,
+			    "%s: a half of key %s is to be destroyed while "
+			    "the key is made",
 			    s->name, id);
 }
 
@@ -1183,8 +1184,8 @@ io_send(void *ctx, worker_no no, const struct hsm_msg *m, ksm_msec deadline,
 	size_t len;
 
 	if (c == NULL || c->state != WORKER_IDLE)
-		return ksm_failf(fail, KSM_ESYS, "worker %" PRId64 " is %s",
-		    no, c == NULL ? "gone" : worker_state_text(c->state));
+		return ksm_failf(fail, KSM_ESYS, "worker %" PRId64 " is %s", no,
+		    c == NULL ? "gone" : worker_state_text(c->state));
 	if (!hsm_type_allowed(c->purpose, m->type))
 		die(w, "%s: a %s is sent %s", c->site->name,
 		    worker_purpose_text(c->purpose), hsm_type_text(m->type));
@@ -1193,8 +1194,8 @@ io_send(void *ctx, worker_no no, const struct hsm_msg *m, ksm_msec deadline,
 	free(text);
 	if (m->type == HSM_GENERATE) {
 		generate_check(w, c->site, &m->u.generate);
-		w->keys = grow(w, w->keys, w->nkeys, &w->akeys,
-		    sizeof(*w->keys));
+		w->keys =
+		    grow(w, w->keys, w->nkeys, &w->akeys, sizeof(*w->keys));
 		c->key = w->nkeys++;
 		w->keys[c->key] = (struct key){ .id = m->u.generate.id,
 			.alg = m->u.generate.alg,
@@ -1253,8 +1254,8 @@ io_kill(void *ctx, worker_no no, const char *why)
 static void
 io_pin_print(void *ctx, const struct conf_repository *r, char out[128])
 {
-	(void)snprintf(out, 128, "print of %s",
-	    site_get(ctx, r->name)->pin_source);
+	(void)snprintf(
+	    out, 128, "print of %s", site_get(ctx, r->name)->pin_source);
 }
 
 /* ---- time passes ------------------------------------------------------ */
@@ -1396,8 +1397,7 @@ conf_make(struct world *w, struct conf *c)
 		if (s->configured)
 			conf_repository_fill(w, c, s);
 	for (size_t i = 0; i < w->npolicies; i++) {
-		struct conf_policy *p = conf_policy_add(c,
-		    w->policies[i].name);
+		struct conf_policy *p = conf_policy_add(c, w->policies[i].name);
 
 		if (p == NULL)
 			die(w, "no memory");
@@ -1455,9 +1455,8 @@ engine_begin(struct world *w, bool unclean)
 	struct ksm_fail fail;
 
 	store_start(w);
-	if (unclean &&
-	    (store_keys_doubt(w->store, &doubted, &fail) != KSM_OK ||
-		store_commit(w->store, &fail) != KSM_OK))
+	if (unclean && (store_keys_doubt(w->store, &doubted, &fail) != KSM_OK ||
+			   store_commit(w->store, &fail) != KSM_OK))
 		die(w, "%s", fail.text);
 	if (engine_new(w->store, &io, &w->engine, &fail) != KSM_OK)
 		die(w, "%s", fail.text);
@@ -1544,9 +1543,10 @@ expect_dates(struct world *w)
 	sqlite3_stmt *q = NULL;
 	int64_t newest = 0;
 
-	if (sqlite3_prepare_v2(w->peek, "SELECT serial, ended FROM key "
-		"WHERE serial IS NOT NULL ORDER BY serial", -1, &q, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_prepare_v2(w->peek,
+		"SELECT serial, ended FROM key "
+		"WHERE serial IS NOT NULL ORDER BY serial",
+		-1, &q, NULL) != SQLITE_OK)
 		die(w, "%s", sqlite3_errmsg(w->peek));
 	while (sqlite3_step(q) == SQLITE_ROW) {
 		int64_t ended = sqlite3_column_int64(q, 1);
@@ -1555,9 +1555,10 @@ expect_dates(struct world *w)
 			int64_t serial = sqlite3_column_int64(q, 0);
 
 			(void)sqlite3_finalize(q);
-			die(w, "expected dates in order; serial %" PRId64
-			       " is dated %" PRId64 " s before one that was "
-			       "recorded earlier",
+			die(w,
+			    "expected dates in order; serial %" PRId64
+			    " is dated %" PRId64 " s before one that was "
+			    "recorded earlier",
 			    serial, newest - ended);
 		}
 		newest = ended;
@@ -1579,8 +1580,8 @@ expect_sound(struct world *w)
 		const struct site *s;
 		const char *fault;
 
-		if (store_keys_list(w->store, &all, &cursor, &k, 1, &n,
-			&fail) != KSM_OK)
+		if (store_keys_list(
+			w->store, &all, &cursor, &k, 1, &n, &fail) != KSM_OK)
 			die(w, "%s", fail.text);
 		if (n == 0)
 			break;
@@ -1590,8 +1591,9 @@ expect_sound(struct world *w)
 		fault = row_fault(s, &k);
 		key_id_format(&k.id, id);
 		if (fault != NULL)
-			die(w, "expected a sound token; %s: key k%zu %s, %s, %s "
-			       "(%s)",
+			die(w,
+			    "expected a sound token; %s: key k%zu %s, %s, %s "
+			    "(%s)",
 			    s->name, key_of(w, &k.id) + 1, id,
 			    key_state_text(k.state), fault, k.why);
 	}
@@ -1600,8 +1602,9 @@ expect_sound(struct world *w)
 			key_id_format(&s->objects[i].id, id);
 			if (store_key_get(w->store, &s->objects[i].id, &k,
 				&fail) != KSM_OK)
-				die(w, "expected a sound token; %s: object %s "
-				       "of k%zu has no row",
+				die(w,
+				    "expected a sound token; %s: object %s "
+				    "of k%zu has no row",
 				    s->name, id, s->objects[i].key + 1);
 		}
 	for (size_t i = 0; i < engine_repositories(w->engine); i++) {
@@ -1609,8 +1612,8 @@ expect_sound(struct world *w)
 
 		engine_repository_view(w->engine, i, &v);
 		if (v.orphans != 0)
-			die(w, "expected a sound token; %s: %" PRId64
-			       " orphans",
+			die(w,
+			    "expected a sound token; %s: %" PRId64 " orphans",
 			    v.conf->name, v.orphans);
 	}
 	expect_dates(w);
@@ -1706,8 +1709,8 @@ duration(struct world *w, const char *text)
 }
 
 static int64_t
-option_number(struct world *w, struct words *v, const char *name,
-    int64_t otherwise)
+option_number(
+    struct world *w, struct words *v, const char *name, int64_t otherwise)
 {
 	const char *text = option(v, name);
 
@@ -1715,8 +1718,8 @@ option_number(struct world *w, struct words *v, const char *name,
 }
 
 static ksm_msec
-option_duration(struct world *w, struct words *v, const char *name,
-    ksm_msec otherwise)
+option_duration(
+    struct world *w, struct words *v, const char *name, ksm_msec otherwise)
 {
 	const char *text = option(v, name);
 
@@ -1812,8 +1815,8 @@ compare(struct world *w, struct words *v, const char *what, int64_t is,
 	else
 		die(w, "\"%s\" compares nothing", op);
 	if (!ok)
-		die(w, "expected %s %s %s; it is %" PRId64 "%s", what, op,
-		    text, is, durations ? " ms" : "");
+		die(w, "expected %s %s %s; it is %" PRId64 "%s", what, op, text,
+		    is, durations ? " ms" : "");
 }
 
 /* ---- settings ----------------------------------------------------------- */
@@ -1888,16 +1891,15 @@ do_policy(struct world *w, struct words *v)
 		w->policies = grow(w, w->policies, w->npolicies, &w->apolicies,
 		    sizeof(*w->policies));
 		p = &w->policies[w->npolicies++];
-		*p = (struct policy_words){ .name = copy(w, name),
-			.zones = 1 };
+		*p = (struct policy_words){ .name = copy(w, name), .zones = 1 };
 	}
 	p->zones = option_number(w, v, "zones", p->zones);
 	p->shared = flag(v, "shared") || p->shared;
 }
 
 static struct pool_words *
-pool_words_get(struct world *w, const char *policy, enum key_role role,
-    int alg, const char *repository)
+pool_words_get(struct world *w, const char *policy, enum key_role role, int alg,
+    const char *repository)
 {
 	struct pool_words *p;
 
@@ -1913,7 +1915,9 @@ pool_words_get(struct world *w, const char *policy, enum key_role role,
 		.repository = copy(w, repository),
 		.role = role,
 		.alg = alg,
-		.bits = alg == 14 ? 384 : alg == 13 ? 256 : 1024 };
+		.bits = alg == 14   ? 384
+			: alg == 13 ? 256
+				    : 1024 };
 	conf_pool_default(&p->pool);
 	return p;
 }
@@ -1924,17 +1928,17 @@ do_key(struct world *w, struct words *v)
 	const char *policy = word(w, v, "a policy"), *text;
 	enum key_role role = role_parse(w, word(w, v, "a role"));
 	int alg = (int)number(w, word(w, v, "an algorithm"));
-	struct pool_words *p = pool_words_get(w, policy, role, alg,
-	    word(w, v, "a repository"));
+	struct pool_words *p =
+	    pool_words_get(w, policy, role, alg, word(w, v, "a repository"));
 
 	p->bits = (int)option_number(w, v, "bits", p->bits);
-	p->lifetime = option_duration(w, v, "lifetime", p->lifetime * 1000) /
-	    1000;
+	p->lifetime =
+	    option_duration(w, v, "lifetime", p->lifetime * 1000) / 1000;
 	p->standby = option_number(w, v, "standby", p->standby);
 	p->pool.horizon =
 	    option_duration(w, v, "horizon", p->pool.horizon * 1000) / 1000;
-	p->pool.emergency_rolls = option_number(w, v, "rolls",
-	    p->pool.emergency_rolls);
+	p->pool.emergency_rolls =
+	    option_number(w, v, "rolls", p->pool.emergency_rolls);
 	p->pool.low_water = option_number(w, v, "low", p->pool.low_water);
 	p->pool.max_per_run = option_number(w, v, "max", p->pool.max_per_run);
 	if ((text = option(v, "fixed")) != NULL) {
@@ -2028,8 +2032,8 @@ token_hide(struct world *w, struct site *s, int64_t n)
 		if (first == s->nobjects)
 			die(w, "the token shows nothing any more");
 		for (size_t i = first + 1; i < s->nobjects; i++)
-			if (key_id_cmp(&s->objects[i].id,
-				&s->objects[first].id) == 0)
+			if (key_id_cmp(
+				&s->objects[i].id, &s->objects[first].id) == 0)
 				s->objects[i].hidden = true;
 		s->objects[first].hidden = true;
 	}
@@ -2113,24 +2117,33 @@ do_token(struct world *w, struct words *v)
 	}
 }
 
+static void
+do_pin(struct world *w, struct words *v)
+{
+	struct site *s = site_get(w, word(w, v, "a repository"));
+
+	(void)snprintf(
+	    s->pin_source, sizeof(s->pin_source), "%s", word(w, v, "a PIN"));
+}
+
 /* ---- what workers do by hand ------------------------------------------- */
 
 static bool
 child_is(const struct child *c, const char *who)
 {
 	return strcmp(who, c->purpose == PURPOSE_GENERATOR
-		? "worker"
-		: worker_purpose_text(c->purpose)) == 0;
+			       ? "worker"
+			       : worker_purpose_text(c->purpose)) == 0;
 }
 
 /* The oldest of that kind to which `what` can happen now. */
 static struct child *
-child_pick(struct world *w, const char *who, const struct site *s,
-    const char *what)
+child_pick(
+    struct world *w, const char *who, const struct site *s, const char *what)
 {
 	bool starts = strcmp(what, "hello") == 0 || strcmp(what, "failed") == 0;
 	bool ends = strcmp(what, "exit") == 0 || strcmp(what, "stuck") == 0 ||
-	    strcmp(what, "babble") == 0;
+		    strcmp(what, "babble") == 0;
 	struct child *best = NULL;
 
 	for (struct child *c = w->children; c != NULL; c = c->next) {
@@ -2145,8 +2158,7 @@ child_pick(struct world *w, const char *who, const struct site *s,
 		if (best != NULL && ends &&
 		    ((best->state == WORKER_DYING) >
 			    (c->state == WORKER_DYING) ||
-			(best->open > c->open &&
-			    c->state != WORKER_DYING)))
+			(best->open > c->open && c->state != WORKER_DYING)))
 			continue;
 		best = c;
 	}
@@ -2157,8 +2169,8 @@ child_pick(struct world *w, const char *who, const struct site *s,
 }
 
 static void
-worker_refused(struct world *w, struct child *c, struct words *v,
-    enum hsm_type type)
+worker_refused(
+    struct world *w, struct child *c, struct words *v, enum hsm_type type)
 {
 	const char *group = option(v, "group"), *stage = option(v, "stage");
 	const char *name = option(v, "name"), *left = option(v, "left");
@@ -2181,7 +2193,7 @@ worker_exits(struct world *w, struct child *c, struct words *v)
 
 	(void)snprintf(c->how, sizeof(c->how), "%s %.10s",
 	    sig != NULL ? "signal" : "exit",
-	    sig != NULL	   ? sig
+	    sig != NULL	     ? sig
 	    : status == NULL ? "0"
 			     : status);
 	if (left != NULL)
@@ -2197,8 +2209,8 @@ do_worker(struct world *w, const char *who, struct words *v)
 	struct child *c = child_pick(w, who, s, what);
 	const char *lie = option(v, "bad");
 	enum lie bad = lie == NULL
-	    ? LIE_NO
-	    : (enum lie)choice(w, lie, lie_text, LIE__COUNT);
+			   ? LIE_NO
+			   : (enum lie)choice(w, lie, lie_text, LIE__COUNT);
 
 	if (strcmp(what, "hello") == 0) {
 		say_hello(w, c);
@@ -2244,9 +2256,8 @@ expect_did(struct world *w, enum kind kind, struct words *v)
 	char want[64];
 	const char *first = word_find(v), *second = word_find(v);
 
-	(void)snprintf(want, sizeof(want), "%s%s%s",
-	    first == NULL ? "" : first, second == NULL ? "" : " ",
-	    second == NULL ? "" : second);
+	(void)snprintf(want, sizeof(want), "%s%s%s", first == NULL ? "" : first,
+	    second == NULL ? "" : " ", second == NULL ? "" : second);
 	for (size_t i = 0; i < s->ndids; i++) {
 		struct did *d = &s->dids[i];
 		size_t len = strlen(want);
@@ -2299,8 +2310,8 @@ expect_key(struct world *w, struct words *v)
 	if (strcmp(want, "none") != 0 && !key_state_find(want, &state))
 		die(w, "there is no state %s", want);
 	is = store_key_get(w->store, &k->id, &row, &fail) == KSM_OK
-	    ? key_state_text(row.state)
-	    : "none";
+		 ? key_state_text(row.state)
+		 : "none";
 	if (strcmp(is, want) != 0)
 		die(w, "expected key %s %s; it is %s", name, want, is);
 }
@@ -2387,16 +2398,16 @@ expect_pool(struct world *w, const char *what, struct words *v)
 	char trouble[256];
 
 	while (i < plan->npools &&
-	    (strcmp(plan->pools[i].policy, policy) != 0 ||
-		plan->pools[i].role != role ||
-		(repository != NULL &&
-		    strcmp(plan->pools[i].repository, repository) != 0)))
+	       (strcmp(plan->pools[i].policy, policy) != 0 ||
+		   plan->pools[i].role != role ||
+		   (repository != NULL &&
+		       strcmp(plan->pools[i].repository, repository) != 0)))
 		i++;
 	if (i == plan->npools)
 		die(w, "there is no such pool");
 	if (strcmp(what, "held") == 0) {
-		compare(w, v, "keys held", engine_pool_held(w->engine, i),
-		    false);
+		compare(
+		    w, v, "keys held", engine_pool_held(w->engine, i), false);
 		return;
 	}
 	if (strcmp(what, "required") == 0) {
@@ -2433,9 +2444,8 @@ expect_topup(struct world *w, struct words *v)
 	if (engine_topup_state(w->engine, w->ticket, &st) != KSM_OK)
 		die(w, "there is no topup");
 	if (st.done == running)
-		die(w, "expected topup %s; it is %s", running ? "running"
-							      : "done",
-		    st.done ? "done" : "running");
+		die(w, "expected topup %s; it is %s",
+		    running ? "running" : "done", st.done ? "done" : "running");
 	if ((full && !st.full) || (not_full && st.full))
 		die(w, "expected topup %s; it is not (%s)",
 		    full ? "full" : "short", st.trouble);
@@ -2458,7 +2468,8 @@ expect_site(struct world *w, const char *what, struct words *v)
 	if (strcmp(what, "asked") == 0) {
 		text = word(w, v, "a type");
 		for (int t = 0; t < HSM__TYPES; t++)
-			if (strcmp(text, hsm_type_text((enum hsm_type)t)) == 0) {
+			if (strcmp(text, hsm_type_text((enum hsm_type)t)) ==
+			    0) {
 				compare(w, v, "requests", s->asked[t], false);
 				return;
 			}
@@ -2481,10 +2492,10 @@ expect_site(struct world *w, const char *what, struct words *v)
 		compare(w, v, what, view.retry_in, true);
 	else
 		compare(w, v, what,
-		    strcmp(what, "deaths") == 0	       ? view.deaths
-			: strcmp(what, "foreign") == 0 ? view.foreign
-			: strcmp(what, "orphans") == 0 ? view.orphans
-						       : view.nameless,
+		    strcmp(what, "deaths") == 0	   ? view.deaths
+		    : strcmp(what, "foreign") == 0 ? view.foreign
+		    : strcmp(what, "orphans") == 0 ? view.orphans
+						   : view.nameless,
 		    false);
 }
 
@@ -2593,11 +2604,11 @@ random_topup(struct world *w)
 static void
 random_zones(struct world *w)
 {
-	struct policy_words *p =
-	    &w->policies[dice_below(w, w->npolicies)];
+	struct policy_words *p = &w->policies[dice_below(w, w->npolicies)];
 
 	/* More and more, so that there is always something to make. */
-	p->zones = (int64_t)dice_below(w, 8 + (uint64_t)(w->now - w->origin) / 60000);
+	p->zones =
+	    (int64_t)dice_below(w, 8 + (uint64_t)(w->now - w->origin) / 60000);
 	(void)configure(w);
 	run(w);
 }
@@ -2690,8 +2701,8 @@ do_random(struct world *w, struct words *v)
 	int64_t steps = option_number(w, v, "steps", 2000);
 
 	w->dice = (uint64_t)option_number(w, v, "seed", 1) *
-		UINT64_C(0x9e3779b97f4a7c15) |
-	    1;
+		      UINT64_C(0x9e3779b97f4a7c15) |
+		  1;
 	w->by_itself = true;
 	w->may_fail = true;
 	for (int64_t i = 0; i < steps; i++) {
@@ -2702,8 +2713,6 @@ do_random(struct world *w, struct words *v)
 	}
 	random_heal(w);
 	w->may_fail = false;
-	/* The moment of the next line: nothing after it counts time. */
-	w->origin = w->now - (w->now - w->origin);
 }
 
 /* ---- events ----------------------------------------------------------- */
@@ -2729,8 +2738,8 @@ do_resume(struct world *w, struct words *v)
 	const char *name = word(w, v, "a repository");
 	struct ksm_fail fail;
 
-	if (engine_repository_resume(w->engine, name, flag(v, "accept"),
-		&fail) != KSM_OK)
+	if (engine_repository_resume(
+		w->engine, name, flag(v, "accept"), &fail) != KSM_OK)
 		die(w, "resume: %s", fail.text);
 	run(w);
 }
@@ -2743,7 +2752,7 @@ do_restart(struct world *w, struct words *v)
 	ksm_msec lock = option_duration(w, v, "lock", NEVER);
 	const char *text = option(v, "left");
 	struct left left = text != NULL ? left_parse(w, text)
-	    : killed			? left_nothing
+			   : killed	? left_nothing
 					: left_whole;
 
 	restart(w, killed, unclean, lock, &left);
@@ -2818,16 +2827,15 @@ do_auto(struct world *w)
 }
 
 static void
-do_event(struct world *w, struct words *v)
+do_event(struct world *w, const char *verb, struct words *v)
 {
-	const char *verb = word(w, v, "a verb");
-
 	if (strcmp(verb, "expect") == 0) {
 		w->watching = true;
 		do_expect(w, v);
 		w->watching = false;
 	} else if (strcmp(verb, "worker") == 0 ||
-	    strcmp(verb, "verifier") == 0 || strcmp(verb, "settler") == 0)
+		   strcmp(verb, "verifier") == 0 ||
+		   strcmp(verb, "settler") == 0)
 		do_worker(w, verb, v);
 	else if (strcmp(verb, "auto") == 0)
 		do_auto(w);
@@ -2861,54 +2869,50 @@ do_event(struct world *w, struct words *v)
 		die(w, "\"%s\" is no verb", verb);
 }
 
-static void
-do_line(struct world *w, struct words *v)
+/* NULL: it is no setting. */
+static void (*setting_find(const char *verb))(struct world *, struct words *)
 {
 	static const struct {
 		const char *verb;
 		void (*fn)(struct world *w, struct words *v);
 	} settings[] = { { "repository", do_repository },
 		{ "policy", do_policy }, { "key", do_key },
-		{ "forget", do_forget }, { "token", do_token } };
-	const char *first = word_find(v);
+		{ "forget", do_forget }, { "token", do_token },
+		{ "pin", do_pin } };
 
-	if (first == NULL)
+	for (size_t i = 0; i < nitems(settings); i++)
+		if (strcmp(verb, settings[i].verb) == 0)
+			return settings[i].fn;
+	return NULL;
+}
+
+static void
+do_line(struct world *w, struct words *v)
+{
+	void (*setting)(struct world *, struct words *);
+	const char *verb = word_find(v);
+	bool now;
+
+	if (verb == NULL)
 		return;
-	if (strcmp(first, "at") == 0) {
+	now = strcmp(verb, "at") == 0;
+	if (now) {
 		ksm_msec at = w->origin + duration(w, word(w, v, "a time"));
 
 		if (!w->started) {
 			w->started = true;
-			w->wake = w->now;
 			engine_begin(w, false);
 		}
 		advance(w, at);
-		first = NULL;
-		for (size_t i = 0; i < nitems(settings); i++)
-			if (v->next < v->n &&
-			    strcmp(v->at[v->next], settings[i].verb) == 0)
-				first = word_find(v);
+		verb = word(w, v, "a verb");
 	}
-	for (size_t i = 0; first != NULL && i < nitems(settings); i++)
-		if (strcmp(first, settings[i].verb) == 0) {
-			settings[i].fn(w, v);
-			words_end(w, v);
-			return;
-		}
-	if (first != NULL && strcmp(first, "pin") != 0)
-		die(w, "\"%s\" is neither a setting nor `at`", first);
-	if (first != NULL ||
-	    (v->next < v->n && strcmp(v->at[v->next], "pin") == 0)) {
-		struct site *s;
-
-		if (first == NULL)
-			(void)word_find(v);
-		s = site_get(w, word(w, v, "a repository"));
-		(void)snprintf(s->pin_source, sizeof(s->pin_source), "%s",
-		    word(w, v, "a PIN"));
-	} else {
-		do_event(w, v);
-	}
+	setting = setting_find(verb);
+	if (setting != NULL)
+		setting(w, v);
+	else if (now)
+		do_event(w, verb, v);
+	else
+		die(w, "\"%s\" is neither a setting nor `at`", verb);
 	words_end(w, v);
 }
 
@@ -2952,8 +2956,8 @@ world_clear(struct world *w)
 		pool_words_drop(w, w->npools - 1);
 	free(w->pools);
 	for (size_t i = 0; i < nitems(files) && w->dir[0] != '\0'; i++) {
-		(void)snprintf(path, sizeof(path), "%.190s%s", w->database,
-		    files[i]);
+		(void)snprintf(
+		    path, sizeof(path), "%.190s%s", w->database, files[i]);
 		(void)unlink(path);
 	}
 	if (w->dir[0] != '\0')
@@ -3015,8 +3019,8 @@ main(int argc, char **argv)
 		(void)fclose(in);
 		return 2;
 	}
-	(void)snprintf(w->database, sizeof(w->database), "%.120s/ksmpool.db",
-	    w->dir);
+	(void)snprintf(
+	    w->database, sizeof(w->database), "%.120s/ksmpool.db", w->dir);
 	replay(w, in);
 	(void)fclose(in);
 	world_clear(w);
