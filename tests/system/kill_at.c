@@ -11,7 +11,8 @@
  * knows of it: the calls of libc are interposed.
  *
  *   write   write, pwrite and their kin, to files and pipes
- *   flush   fflush: SoftHSM writes its objects with stdio
+ *   flush   fflush and fclose that have something to write: SoftHSM writes its
+ *           objects with stdio
  *   trunc   ftruncate
  *   sync    fsync, fdatasync, syncfs
  *   create  open with O_CREAT, where the file was not there before
@@ -34,6 +35,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -79,7 +81,8 @@ count(const char *kind)
 	fd = own_open(leaf, O_APPEND);
 	if (fd == -1 || syscall(SYS_write, fd, ".", 1) != 1)
 		abort();
-	n = lseek(fd, 0, SEEK_CUR); /* behind our own byte, whoever else wrote */
+	/* behind our own byte, whoever else wrote meanwhile */
+	n = lseek(fd, 0, SEEK_CUR);
 	(void)close(fd);
 	return n;
 }
@@ -281,7 +284,6 @@ WRAP("write", ssize_t, pwritev,
     (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at))
 WRAP("write", ssize_t, pwritev64,
     (int fd, const struct iovec *v, int n, off64_t at), (fd, v, n, at))
-WRAP("flush", int, fflush, (FILE * f), (f))
 WRAP("trunc", int, ftruncate, (int fd, off_t n), (fd, n))
 WRAP("trunc", int, ftruncate64, (int fd, off64_t n), (fd, n))
 WRAP("sync", int, fsync, (int fd), (fd))
@@ -300,6 +302,25 @@ WRAP("recv", ssize_t, recv, (int fd, void *buf, size_t n, int flags),
     (fd, buf, n, flags))
 WRAP("recv", ssize_t, recvmsg, (int fd, struct msghdr *m, int flags),
     (fd, m, flags))
+
+#define WRAP_STREAM(name)                                                      \
+	int name(FILE *f)                                                      \
+	{                                                                      \
+		static int (*real)(FILE *);                                    \
+		bool due = false;                                              \
+		int result;                                                    \
+                                                                               \
+		if (real == NULL)                                              \
+			*(void **)&real = next(#name);                         \
+		if (f != NULL && __fpending(f) > 0)                            \
+			due = before_call("flush");                            \
+		result = real(f);                                              \
+		after_call(due);                                               \
+		return result;                                                 \
+	}
+
+WRAP_STREAM(fflush)
+WRAP_STREAM(fclose)
 
 static bool
 makes(const char *path, int flags)

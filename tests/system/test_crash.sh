@@ -116,6 +116,8 @@ sql "SELECT id || ' ' || why FROM keys JOIN key ON id = lower(hex(cka_id))
     WHERE key.state = 'quarantined'" | sed 's/^/quarantined: /'
 [ "$(count quarantined)" -le $((kills / 4)) ] ||
     fail "too many keys are quarantined"
+equal "keys quarantined though they sign" "$(sql "SELECT count(*) FROM key
+    WHERE state = 'quarantined' AND why NOT LIKE 'key did not sign: %'")" 0
 exits 0 "status is all well" ctl status
 daemon_stop
 check "token and database agree" compare
