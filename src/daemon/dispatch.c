@@ -346,6 +346,29 @@ repo_wants(const struct engine *e, const struct repo *r)
 	return false;
 }
 
+int64_t
+dispatch_left(struct engine *e, struct repo *r)
+{
+	int64_t n = 0;
+
+	if (!repo_open(e, r))
+		return 0;
+	for (size_t i = 0; i < e->plan.npools; i++) {
+		const struct plan_pool *p = &e->plan.pools[i];
+		const struct prun *run = &e->runs[i];
+
+		if (p->repository_conf != r->conf || !pool_wants(p, run) ||
+		    pool_paced(p, run, r))
+			continue;
+		n += (int64_t)run->nqueue;
+		if (run->explicit)
+			n += run->left < p->make ? run->left : p->make;
+		else
+			n += p->make;
+	}
+	return n;
+}
+
 bool
 dispatch_working(struct engine *e, struct repo *r)
 {

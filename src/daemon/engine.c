@@ -362,6 +362,8 @@ repo_trouble(struct engine *e, struct repo *r, enum repository_trouble trouble,
 		&fail, "record the trouble of a repository"))
 		(void)engine_commit(e);
 	r->looked = false;
+	if (r->look.step == LOOK_IDLE)
+		engine_worker_leave(e, &r->look.slot);
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].no != 0 && !r->gens[k].busy)
 			engine_worker_leave(e, &r->gens[k]);

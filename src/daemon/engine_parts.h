@@ -27,6 +27,8 @@
 #define COMMIT_MS	1000 /* results wait no longer for their commit */
 #define COMMIT_RESULTS	256
 #define INTENT_MAX	64
+#define WARM_KEYS	100 /* a refill of so many keeps its verifier */
+#define WARM_MS		(60 * 1000) /* and so long after its last look */
 #define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */
 #define PARKED_MS	5000 /* between looks at the PIN source */
@@ -49,6 +51,7 @@ struct slot {
 	struct keycheck_want want;
 	bool automatic;
 	int64_t made; /* for RecycleAfter */
+	bool warm;    /* a verifier that stays for the next look */
 };
 
 enum look_step {
@@ -238,6 +241,8 @@ void dispatch_drop_queues(struct engine *e, bool forget_only);
 void dispatch_block(struct engine *e, struct prun *run);
 /* Keys are being made or could be started in this repository right now. */
 bool dispatch_working(struct engine *e, struct repo *r);
+/* Keys of this repository that will be made as fast as it allows. */
+int64_t dispatch_left(struct engine *e, struct repo *r);
 /* Milliseconds until a generator of it may be asked again. */
 ksm_msec dispatch_wait(struct engine *e, const struct repo *r);
 /* Failures in a row, as far as they still stand in somebody's way. */

@@ -52,11 +52,11 @@ look_clear(struct look *l)
 void
 look_abandon(struct engine *e, struct repo *r)
 {
+	engine_worker_leave(e, &r->look.slot);
 	if (r->look.step == LOOK_IDLE)
 		return;
 	r->look.step = LOOK_IDLE;
 	r->look_wanted = true;
-	engine_worker_leave(e, &r->look.slot);
 	look_clear(&r->look);
 }
 
@@ -84,6 +84,22 @@ group_bound(const struct repo *r)
 	return slow > GROUP_MS ? slow : GROUP_MS;
 }
 
+/*
+ * A long refill in a large token: logging in and reading all of it takes
+ * longer than the keys of a group, so the verifier comes early, while the
+ * generator works, and stays.
+ */
+static bool
+look_warms(struct engine *e, struct repo *r)
+{
+	bool busy = false;
+
+	for (size_t k = 0; k < r->ngens; k++)
+		busy = busy || r->gens[k].busy;
+	return busy && r->look.slot.no == 0 && !r->single &&
+	    dispatch_left(e, r) >= WARM_KEYS;
+}
+
 static bool
 look_may(const struct engine *e, const struct repo *r)
 {
@@ -105,7 +121,7 @@ look_due(struct engine *e, struct repo *r)
 	    (now - r->group_since >= group_bound(r) ||
 		!dispatch_working(e, r)))
 		return true;
-	return now - r->looked_ms >= LOOK_EVERY_MS;
+	return look_warms(e, r) || now - r->looked_ms >= LOOK_EVERY_MS;
 }
 
 /* ---- collecting -------------------------------------------------------- */
@@ -581,7 +597,9 @@ look_end(struct engine *e, struct repo *r)
 	r->halves = l->half_now;
 	l->half_now = was;
 	r->look_wanted = r->look_wanted || l->again;
-	engine_worker_leave(e, &l->slot);
+	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS;
+	if (!l->slot.warm || l->slot.purpose != PURPOSE_VERIFIER || r->single)
+		engine_worker_leave(e, &l->slot);
 	l->step = LOOK_IDLE;
 	look_clear(l);
 	if (!engine_commit(e))
@@ -600,12 +618,31 @@ look_end(struct engine *e, struct repo *r)
 		    r->name, r->row.token_label, r->row.token_serial);
 }
 
+/* A verifier that stayed: true if it can look again, else it is to leave. */
+static bool
+look_warm_fits(struct engine *e, struct repo *r)
+{
+	struct slot *s = &r->look.slot;
+
+	if (s->no == 0 || s->starting || s->busy || s->leaving || s->stuck)
+		return false;
+	if (look_may(e, r) && s->generation == r->generation && !r->single &&
+	    repo_count(e, r, KEY_UNKNOWN) == 0 && r->halves.count == 0 &&
+	    engine_steady(e) - r->looked_ms < WARM_MS)
+		return true;
+	engine_worker_leave(e, s);
+	return false;
+}
+
 static void
 look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 {
 	ksm_msec now = engine_steady(e), left = backoff_wait(&r->backoff, now);
 	struct look *l = &r->look;
+	bool warm = look_warm_fits(e, r);
 
+	if (warm && r->looked_ms + WARM_MS - now < *wait)
+		*wait = r->looked_ms + WARM_MS - now;
 	if (!look_may(e, r))
 		return;
 	if (!look_due(e, r)) {
@@ -622,6 +659,12 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (left > 0) {
 		if (left < *wait)
 			*wait = left;
+		return;
+	}
+	if (warm) {
+		l->step = LOOK_START;
+		l->started = now;
+		look_list(e, r);
 		return;
 	}
 	if (l->slot.no != 0)
@@ -960,6 +1003,8 @@ look_exit(struct engine *e, struct repo *r, const char *how)
 	if (was.leaving)
 		return;
 	r->deaths++;
+	if (r->look.step == LOOK_IDLE)
+		return; /* one that stayed; it was not looking */
 	(void)snprintf(why, sizeof(why),
 	    "its %s ended (%s) before it had seen everything",
 	    worker_purpose_text(was.purpose), how);

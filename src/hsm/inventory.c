@@ -11,6 +11,7 @@
 
 #define FIND_BATCH 1024
 #define ID_ROOM	   64 /* longer ids are foreign anyhow */
+#define REUSE_MAX  16 /* enumerations in a row that trust earlier ones */
 
 struct entry {
 	struct key_id id;
@@ -20,7 +21,9 @@ struct entry {
 
 struct inventory {
 	struct entry *entries; /* by id when complete */
+	struct entry *by_handle; /* the same by handle; NULL: not wanted */
 	size_t n, room;
+	int reused; /* enumerations since one that read every object */
 };
 
 void
@@ -29,7 +32,24 @@ inventory_free(struct inventory *inv)
 	if (inv == NULL)
 		return;
 	free(inv->entries);
+	free(inv->by_handle);
 	free(inv);
+}
+
+static int
+handle_cmp(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return x->handle < y->handle ? -1 : x->handle > y->handle;
+}
+
+static const struct entry *
+known_find(const struct inventory *inv, CK_OBJECT_HANDLE handle)
+{
+	struct entry e = { .handle = handle };
+
+	return bsearch(&e, inv->by_handle, inv->n, sizeof(e), handle_cmp);
 }
 
 static int
@@ -252,6 +272,39 @@ page_flush(struct listing *l)
 
 enum step { STEP_OK, STEP_NOMEM, STEP_DEAF };
 
+/*
+ * A verifier that enumerates again in one session reads only what is new: in
+ * a token of 10,000 keys reading takes three times as long as finding, and
+ * the signers pay for it. An object keeps its handle as long as it is there
+ * (PKCS#11 2.6.5); when any known handle is gone, or after REUSE_MAX rounds,
+ * everything is read. NULL: read everything.
+ */
+static const struct inventory *
+reusable(const struct session *s, const struct inventory *before,
+    const CK_OBJECT_HANDLE *handles, size_t n)
+{
+	size_t hits = 0;
+
+	if (s->start.purpose != PURPOSE_VERIFIER || before == NULL ||
+	    before->by_handle == NULL || before->reused >= REUSE_MAX)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		hits += known_find(before, handles[i]) != NULL;
+	return hits == before->n ? before : NULL;
+}
+
+/* For the next enumeration; without memory it reads everything again. */
+static void
+handles_remember(struct inventory *inv, const struct inventory *before)
+{
+	inv->reused = before == NULL ? 0 : before->reused + 1;
+	inv->by_handle = calloc(inv->n + 1, sizeof(*inv->by_handle));
+	if (inv->by_handle == NULL)
+		return;
+	memcpy(inv->by_handle, inv->entries, inv->n * sizeof(*inv->entries));
+	qsort(inv->by_handle, inv->n, sizeof(*inv->by_handle), handle_cmp);
+}
+
 static enum step
 listing_add(struct listing *l, enum sort sort, const struct entry *e)
 {
@@ -291,9 +344,11 @@ listing_add(struct listing *l, enum sort sort, const struct entry *e)
  * more at the end: it may have been in the middle of being written.
  */
 static CK_RV
-objects_list(struct session *s, struct listing *l, CK_OBJECT_HANDLE *handles,
-    size_t n, enum step *step)
+objects_list(struct session *s, struct listing *l,
+    const struct inventory *before, CK_OBJECT_HANDLE *handles, size_t n,
+    enum step *step)
 {
+	const struct entry *known;
 	struct entry e;
 	enum sort sort;
 	size_t again = 0;
@@ -301,6 +356,13 @@ objects_list(struct session *s, struct listing *l, CK_OBJECT_HANDLE *handles,
 
 	*step = STEP_OK;
 	for (size_t i = 0; i < n; i++) {
+		known = before == NULL ? NULL : known_find(before, handles[i]);
+		if (known != NULL) {
+			*step = listing_add(l, SORT_KEY, known);
+			if (*step != STEP_OK)
+				return CKR_OK;
+			continue;
+		}
 		rv = object_sort(s, handles[i], &sort, &e);
 		if (rv != CKR_OK)
 			return rv;
@@ -347,6 +409,7 @@ enumerate_run(struct session *s, struct inventory **inv,
 {
 	enum op_end end = OP_LEAVE;
 	struct listing *l = NULL;
+	const struct inventory *before = NULL;
 	CK_OBJECT_HANDLE *handles = NULL;
 	const char *call = "looking at the token";
 	enum step step = STEP_OK;
@@ -380,7 +443,8 @@ enumerate_run(struct session *s, struct inventory **inv,
 	if (rv != CKR_OK)
 		goto unknown;
 	call = "C_GetAttributeValue";
-	rv = objects_list(s, l, handles, n, &step);
+	before = reusable(s, *inv, handles, n);
+	rv = objects_list(s, l, before, handles, n, &step);
 	if (rv == CKR_OK && step == STEP_NOMEM)
 		rv = CKR_HOST_MEMORY;
 	if (rv != CKR_OK)
@@ -394,6 +458,8 @@ enumerate_run(struct session *s, struct inventory **inv,
 		goto unknown;
 
 	qsort(l->inv->entries, l->inv->n, sizeof(*l->inv->entries), entry_cmp);
+	if (s->start.purpose == PURPOSE_VERIFIER)
+		handles_remember(l->inv, before);
 	inventory_free(*inv);
 	*inv = l->inv;
 	l->inv = NULL;

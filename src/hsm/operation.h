@@ -25,7 +25,10 @@ struct inventory;
 /* Send one page; false: the peer is gone, stop. */
 typedef bool (*page_fn)(void *ctx, const struct hsm_msg *page);
 
-/* *inv (NULL: none yet) is replaced when the enumeration is complete. */
+/*
+ * *inv (NULL: none yet) is replaced when the enumeration is complete. A
+ * verifier's second enumeration reads only objects whose handle is new.
+ */
 enum op_end enumerate_run(struct session *s, struct inventory **inv,
     const struct hsm_enumerate *want, page_fn send, void *ctx,
     struct hsm_msg *reply);
