@@ -2553,7 +2553,7 @@ do_expect(struct world *w, struct words *v)
 	}
 }
 
-/* ---- chance --------------------------------------------------------------- */
+/* ---- chance ------------------------------------------------------------ */
 
 static struct left
 random_left(struct world *w)
