@@ -28,7 +28,11 @@ usage(FILE *to)
 	    KSM_SYSCONFDIR);
 }
 
-/* Nothing of this process may end in a file: no core, no ptrace by peers. */
+/*
+ * Nothing of this process may end in a file: no core, no ptrace by peers.
+ * Whoever starts us may ignore SIGCHLD, and exec keeps that: then no child
+ * could be waited for.
+ */
 static void
 harden(void)
 {
@@ -37,6 +41,7 @@ harden(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGCHLD, SIG_DFL);
 	(void)umask(0027);
 }
 

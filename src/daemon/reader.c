@@ -40,6 +40,7 @@ reader_free(struct reader *r)
 	if (r->pidfd != -1) {
 		(void)syscall(SYS_pidfd_send_signal, r->pidfd, SIGKILL, NULL,
 		    0);
+		/* It only reads files, so this is soon. */
 		(void)waitid(P_PID, (id_t)r->pid, NULL, WEXITED);
 	}
 	fd_close(&r->pidfd);
@@ -107,17 +108,19 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
 	struct reader *r = ctx;
 	siginfo_t si = { 0 };
+	int rc = waitid(P_PID, (id_t)r->pid, &si, WEXITED | WNOHANG);
 
 	(void)s;
 	(void)fd;
 	(void)revents;
-	if (waitid(P_PID, (id_t)r->pid, &si, WEXITED | WNOHANG) == -1 ||
-	    si.si_pid == 0)
+	if (rc == 0 && si.si_pid == 0)
 		return 0;
 	while (read_packet(r))
 		;
 	fd_close(&r->pidfd);
-	if (r->err == KSM_OK && (si.si_code != CLD_EXITED || si.si_status != 0))
+	/* Somebody else reaped it: gone too, only how is not known. */
+	if (r->err == KSM_OK && rc == 0 &&
+	    (si.si_code != CLD_EXITED || si.si_status != 0))
 		r->err = ksm_failf(&r->fail, KSM_ESYS,
 		    "ksmpool-config ended with %s %d",
 		    si.si_code == CLD_EXITED ? "exit" : "signal",

@@ -3,7 +3,8 @@
  *
  * Runs in: ksmpoold, on its sd-event loop.
  * Owns:    one process of ksmpool-config at a time, its socket and its end.
- * Blocks:  never; a million zones are read while the loop goes on.
+ * Blocks:  in reader_free, until the killed helper is gone; else never: a
+ *          million zones are read while the loop goes on.
  */
 #ifndef KSMPOOL_READER_H
 #define KSMPOOL_READER_H
