@@ -177,6 +177,7 @@ void pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
 
 struct inputs { /* paths as the operator gave them; NULL: not given */
 	const char *config, *kasp, *zonelist, *opendnssec;
+	bool own; /* only what `config` itself says, of no file it names */
 };
 
 struct loaded {

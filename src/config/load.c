@@ -355,6 +355,8 @@ config_load(const struct inputs *in, struct loaded *out, struct ksm_fail *fail)
 	xml_setup();
 
 	err = own_load(in, c, &p, fail);
+	if (in->own)
+		goto out;
 	if (err == KSM_OK)
 		err = opendnssec_load(in, c, &p, fail);
 	if (err == KSM_OK)

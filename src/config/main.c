@@ -18,7 +18,7 @@
 static const char usage_text[] =
     "usage: ksmpool-config check [--config FILE] [--kasp FILE]\n"
     "           [--zonelist FILE] [--opendnssec FILE] [--strict] [--json]\n"
-    "       ksmpool-config send --config FILE\n"
+    "       ksmpool-config send --config FILE [--own]\n"
     "       ksmpool-config --help | --version\n"
     "\n"
     "check  read the files and report every fault\n"
@@ -31,7 +31,8 @@ static const char usage_text[] =
     "  --zonelist FILE    the zones\n"
     "  --opendnssec FILE  conf.xml of OpenDNSSEC, for its repositories\n"
     "  --strict           warnings count: exit status 1\n"
-    "  --json             one JSON document\n";
+    "  --json             one JSON document\n"
+    "  --own              only what FILE itself says\n";
 
 enum option_id {
 	OPT_CONFIG = 256,
@@ -40,6 +41,7 @@ enum option_id {
 	OPT_OPENDNSSEC,
 	OPT_STRICT,
 	OPT_JSON,
+	OPT_OWN,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -51,6 +53,7 @@ static const struct option options[] = {
 	{ "opendnssec", required_argument, NULL, OPT_OPENDNSSEC },
 	{ "strict", no_argument, NULL, OPT_STRICT },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "own", no_argument, NULL, OPT_OWN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -142,6 +145,9 @@ main(int argc, char *argv[])
 		case OPT_JSON:
 			how.json = true;
 			break;
+		case OPT_OWN:
+			in.own = true;
+			break;
 		case 'h':
 		case OPT_HELP:
 			(void)fputs(usage_text, stdout);
@@ -164,10 +170,13 @@ main(int argc, char *argv[])
 			return usage("send needs --config FILE", NULL);
 		if (in.kasp != NULL || in.zonelist != NULL ||
 		    in.opendnssec != NULL || how.strict || how.json)
-			return usage("send takes --config only", NULL);
+			return usage("send takes --config and --own only",
+			    NULL);
 		return run_send(&in);
 	}
 	if (strcmp(command, "check") == 0) {
+		if (in.own)
+			return usage("--own is for send", NULL);
 		if (in.config == NULL && in.kasp == NULL &&
 		    in.zonelist == NULL && in.opendnssec == NULL)
 			in.config = KSM_SYSCONFDIR "/ksmpool.xml";

@@ -60,7 +60,7 @@ struct daemon {
 	ksm_msec told; /* when systemd was told how it goes */
 	char told_text[256];
 
-	/* the first reading, before there is an engine */
+	/* what is read before there is an engine */
 	bool read;
 	enum ksm_err read_err;
 	struct conf first;
@@ -367,8 +367,8 @@ reload_start(struct daemon *d)
 
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 	    (unsigned long long)clock_steady() * 1000);
-	err = reader_start(d->event, d->file, reload_done, d, &d->reader,
-	    &fail);
+	err = reader_start(d->event, d->file, false, reload_done, d,
+	    &d->reader, &fail);
 	if (err == KSM_OK)
 		return;
 	conf_init(&none);
@@ -457,13 +457,40 @@ first_done(void *ctx, enum ksm_err err, struct conf *c,
 	conf_init(c);
 }
 
+/* Names the first of the faults: as this user reads them, it may be news. */
 static enum ksm_err
-conf_read_first(struct daemon *d, struct ksm_fail *fail)
+first_faults(const struct daemon *d, struct ksm_fail *fail)
+{
+	const struct conf *c = &d->first;
+	const struct conf_finding *f = NULL;
+
+	for (size_t i = 0; f == NULL && i < c->nfindings; i++)
+		if (c->findings[i].severity == CONF_ERROR &&
+		    c->findings[i].in != CONF_ZONELIST)
+			f = &c->findings[i];
+	return ksm_failf(fail, KSM_EREFUSED,
+	    "%s and the files it names have %lld errors as uid %d reads them%s"
+	    "%s%s%.200s",
+	    d->file, (long long)c->errors, (int)geteuid(),
+	    f == NULL ? "" : "; the first: ", f == NULL ? "" : f->file,
+	    f == NULL ? "" : ": ", f == NULL ? "" : f->what);
+}
+
+/*
+ * `own`: only the file itself, to learn which user is to read the rest. That
+ * user reads the file again then, as it will at every reload, and tells what
+ * is found in it.
+ */
+static enum ksm_err
+conf_read_first(struct daemon *d, bool own, struct ksm_fail *fail)
 {
 	enum ksm_err err;
 
+	conf_clear(&d->first);
 	conf_init(&d->first);
-	err = reader_start(d->event, d->file, first_done, d, &d->reader, fail);
+	d->read = false;
+	err = reader_start(d->event, d->file, own, first_done, d, &d->reader,
+	    fail);
 	while (err == KSM_OK && !d->read)
 		if (sd_event_run(d->event, UINT64_MAX) < 0)
 			err = ksm_failf(fail, KSM_ESYS, "event loop failed");
@@ -471,32 +498,52 @@ conf_read_first(struct daemon *d, struct ksm_fail *fail)
 		*fail = d->read_fail;
 		err = d->read_err;
 	}
-	if (err == KSM_OK)
+	if (err != KSM_OK)
+		return err;
+	if (d->first.errors - d->first.zonelist_errors > 0)
+		err = first_faults(d, fail);
+	if (!own || err != KSM_OK)
 		findings_log(&d->first);
-	if (err == KSM_OK && d->first.errors - d->first.zonelist_errors > 0)
-		err = ksm_failf(fail, KSM_EREFUSED,
-		    "%s and the files it names have %lld errors", d->file,
-		    (long long)d->first.errors);
 	return err;
 }
 
-/* The last component only; its parents are the installation's. */
+/*
+ * The last component only; its parents are the installation's, and one that
+ * is there already is left as it is. Owner and mode go through a descriptor:
+ * by name, somebody who may write beside it could put a link there in
+ * between. The mode does not depend on the umask.
+ */
 static enum ksm_err
 directory_make(const char *path, mode_t mode, const struct passwd *owner,
     struct ksm_fail *fail)
 {
-	if (mkdir(path, mode) == 0) {
-		if (owner != NULL &&
-		    chown(path, owner->pw_uid, owner->pw_gid) == -1)
-			return ksm_failf(fail, KSM_ESYS, "chown %s: %s", path,
-			    strerror(errno));
-		return KSM_OK;
+	enum ksm_err err = KSM_OK;
+	char plain[PATH_MAX];
+	size_t len;
+	int fd;
+
+	(void)snprintf(plain, sizeof(plain), "%s", path);
+	/* With a slash at its end a link would be followed after all. */
+	for (len = strlen(plain); len > 1 && plain[len - 1] == '/'; len--)
+		plain[len - 1] = '\0';
+	if (mkdir(plain, 0700) == -1) {
+		if (errno == EEXIST)
+			return KSM_OK;
+		return ksm_failf(fail, KSM_ESYS,
+		    "directory %s cannot be made by uid %d: %s", plain,
+		    (int)geteuid(), strerror(errno));
 	}
-	if (errno == EEXIST)
-		return KSM_OK;
-	return ksm_failf(fail, KSM_ESYS,
-	    "directory %s cannot be made by uid %d: %s", path, (int)geteuid(),
-	    strerror(errno));
+	fd = open(plain, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1 ||
+	    (owner != NULL &&
+		fchown(fd, owner->pw_uid, owner->pw_gid) == -1) ||
+	    fchmod(fd, mode) == -1)
+		err = ksm_failf(fail, KSM_ESYS,
+		    "directory %s was made but cannot be given its owner and "
+		    "mode: %s",
+		    plain, strerror(errno));
+	fd_close(&fd);
+	return err;
 }
 
 static void
@@ -630,8 +677,10 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	char lock_dir[PATH_MAX];
 	enum ksm_err err;
 
-	if ((err = conf_read_first(d, fail)) != KSM_OK ||
+	/* Root opens no more files than it must to stop being root. */
+	if ((err = conf_read_first(d, true, fail)) != KSM_OK ||
 	    (err = user_become(c, fail)) != KSM_OK ||
+	    (err = conf_read_first(d, false, fail)) != KSM_OK ||
 	    (err = state_lock(d, c->state_dir, fail)) != KSM_OK ||
 	    (err = store_open(c->database, &d->store, fail)) != KSM_OK ||
 	    (err = boot_look(d, fail)) != KSM_OK ||

@@ -117,6 +117,7 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 		return 0;
 	while (read_packet(r))
 		;
+	r->on_exit = sd_event_source_disable_unref(r->on_exit);
 	fd_close(&r->pidfd);
 	/* Somebody else reaped it: gone too, only how is not known. */
 	if (r->err == KSM_OK && rc == 0 &&
@@ -133,12 +134,13 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 }
 
 enum ksm_err
-reader_start(sd_event *event, const char *file, reader_done_fn done, void *ctx,
-    struct reader **out, struct ksm_fail *fail)
+reader_start(sd_event *event, const char *file, bool own, reader_done_fn done,
+    void *ctx, struct reader **out, struct ksm_fail *fail)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	char path[4096];
-	char *argv[] = { path, "send", "--config", (char *)file, NULL };
+	char *argv[] = { path, "send", "--config", (char *)file,
+		own ? "--own" : NULL, NULL };
 	int sock[2] = { -1, -1 }, rc;
 	enum ksm_err err;
 

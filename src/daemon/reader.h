@@ -16,7 +16,8 @@
 struct reader;
 
 /*
- * Start ksmpool-config on `file`. `done` is called once from the loop, with
+ * Start ksmpool-config on `file`; with `own` it opens no file that this one
+ * names, and only paths, user and log level are read. `done` is called once from the loop, with
  * what was read (the callee may take it and leave an empty conf) and KSM_OK,
  * also when the files hold faults: those are in conf->findings. Other codes:
  * the helper could not be run, died, or broke the protocol. The reader is
@@ -24,7 +25,7 @@ struct reader;
  */
 typedef void (*reader_done_fn)(void *ctx, enum ksm_err err, struct conf *conf,
     const struct ksm_fail *fail);
-enum ksm_err reader_start(sd_event *event, const char *file,
+enum ksm_err reader_start(sd_event *event, const char *file, bool own,
     reader_done_fn done, void *ctx, struct reader **out,
     struct ksm_fail *fail);
 /* Give up: the helper is killed (it holds nothing), `done` is not called. */

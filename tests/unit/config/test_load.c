@@ -421,6 +421,28 @@ what_is_sent_is_what_was_read(void **ctx)
 	loaded_clear(&l);
 }
 
+static void
+the_file_alone_opens_no_file_that_it_names(void **ctx)
+{
+	struct site *s = *ctx;
+	struct inputs in = { .config = s->config, .own = true };
+	struct ksm_fail fail;
+	struct loaded l;
+
+	put(s, "conf.xml", "<broken", 0644);
+	put(s, "ksmpool.xml", OWN("<Daemon><User>keys</User></Daemon>"), 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_int_equal(l.conf.errors, 0);
+	assert_string_equal(l.conf.user, "keys");
+	assert_null(l.conf.opendnssec_file);
+	loaded_clear(&l);
+
+	put(s, "ksmpool.xml", "<broken", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_true(l.conf.errors > 0);
+	loaded_clear(&l);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -442,6 +464,7 @@ main(void)
 		TEST(two_names_of_one_module_do_not_hide_a_clash),
 		TEST(files_alone_say_what_was_not_checked),
 		TEST(what_is_sent_is_what_was_read),
+		TEST(the_file_alone_opens_no_file_that_it_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

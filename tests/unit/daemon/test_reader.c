@@ -80,7 +80,7 @@ helper_run(struct bench *b, const char *script)
 	    (ssize_t)strlen(script));
 	(void)close(fd);
 	assert_int_equal(
-	    reader_start(b->event, "/nowhere", on_done, b, &r, &b->fail),
+	    reader_start(b->event, "/nowhere", false, on_done, b, &r, &b->fail),
 	    KSM_OK);
 	while (!b->done && turns++ < 100)
 		assert_true(sd_event_run(b->event, PATIENCE) > 0);
