@@ -99,8 +99,8 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 	    &fail, "record a duration");
 	if (r->group_since == 0)
 		r->group_since = engine_steady(e);
-	backoff_ok(&r->backoff);
 	backoff_ok(&r->making);
+	r->taken = 0;
 	if (err != KSM_OK) {
 		if (engine_stored(e,
 			store_key_move(e->store, &was->id, KEY_MADE,
@@ -170,8 +170,11 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 		engine_repo_park(e, r, why, "");
 		break;
 	case CKRG_OTHER:
-		/* An id that is taken: another is chosen, nothing to wait. */
-		if (strcmp(no->stage, "search") == 0) {
+		/*
+		 * An id that is taken: another is chosen, nothing to wait for.
+		 * Twice in a row is no chance: the token finds anything.
+		 */
+		if (strcmp(no->stage, "search") == 0 && r->taken++ == 0) {
 			log_warning("repository %s: an id is already taken in "
 				    "the token; another one is used", r->name);
 			break;
@@ -250,7 +253,6 @@ pin_is_good(struct engine *e, struct repo *r)
 {
 	struct ksm_fail fail;
 
-	r->pin_again = false;
 	if (r->row.pin_print[0] == '\0')
 		return;
 	r->row.pin_print[0] = '\0';
@@ -274,7 +276,7 @@ void
 engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f)
 {
-	char why[256];
+	char why[256], print[sizeof(r->row.pin_print)];
 	bool look = r->look.slot.no != 0 && &r->look.slot != s;
 	size_t gens = 0;
 
@@ -287,9 +289,11 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 	if (f->group == CKRG_TOKEN)
 		r->looked = false;
 	if (f->group == CKRG_PIN) {
-		engine_repo_park(e, r, why,
+		/* A copy: what stands in the row is about to be replaced. */
+		(void)snprintf(print, sizeof(print), "%s",
 		    f->pin_print[0] != '\0' ? f->pin_print
 					    : r->row.pin_print);
+		engine_repo_park(e, r, why, print);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
 	    !look && s != &r->look.slot) {
 		r->most = gens;
@@ -346,8 +350,9 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		if (m->u.generated.evidence.signature[0] == '\0')
 			engine_worker_leave(e, s);
 		else if (!s->leaving && !pool_in_doubt(e, &was) &&
-		    s->generation == r->generation &&
-		    (r->conf == NULL || r->conf->recycle_after == 0 ||
+		    s->generation == r->generation && r->conf != NULL &&
+		    !dispatch_spare(r, (size_t)(s - r->gens)) &&
+		    (r->conf->recycle_after == 0 ||
 			s->made < r->conf->recycle_after) &&
 		    !r->single)
 			dispatch_assign(e, r, s, &wait);
@@ -363,7 +368,7 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		if (!s->busy || m->u.no.job != s->job)
 			break;
 		s->busy = s->overdue = false;
-		s->leaving = true; /* it exits by itself */
+		engine_worker_leave(e, s); /* it exits by itself, or should */
 		engine_no_text(&m->u.no, why);
 		if (m->u.no.group == CKRG_TOKEN)
 			r->looked = false;
@@ -373,7 +378,7 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 	default:
 		break;
 	}
-	engine_violation(e, r, s, hsm_type_text(m->type));
+	e->io.worker_kill(e->io.ctx, s->no, hsm_type_text(m->type));
 }
 
 void

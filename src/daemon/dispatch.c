@@ -438,8 +438,8 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 }
 
 /* Is the k-th generator one too many? */
-static bool
-slot_spare(const struct repo *r, size_t k)
+bool
+dispatch_spare(const struct repo *r, size_t k)
 {
 	return (int64_t)k >= r->conf->sessions || (r->most > 0 && k >= r->most);
 }
@@ -462,7 +462,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 			!engine_repo_usable(r) ||
 			(r->conf->recycle_after > 0 &&
 			    s->made >= r->conf->recycle_after) ||
-			slot_spare(r, k)))
+			dispatch_spare(r, k)))
 			engine_worker_leave(e, s);
 	}
 	if (!repo_open(e, r) || yield_to_look)
@@ -475,7 +475,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 	for (size_t k = 0; k < r->ngens; k++) {
 		struct slot *s = &r->gens[k];
 
-		if (s->stuck || s->leaving || slot_spare(r, k))
+		if (s->stuck || s->leaving || dispatch_spare(r, k))
 			continue;
 		if (s->no == 0) {
 			if (pool_choose(e, r, &pool, wait))

@@ -377,8 +377,9 @@ engine_repo_park(struct engine *e, struct repo *r, const char *why,
 	if (r->conf != NULL)
 		e->io.pin_source_print(e->io.ctx, r->conf, r->pin_seen);
 	log_error("repository %s: %s; it is parked and no login is tried until "
-		  "its PIN source changes or `ksmctl repository resume %s`",
-	    r->name, why, r->name);
+		  "%s`ksmctl repository resume %s`",
+	    r->name, why,
+	    pin_print[0] == '\0' ? "" : "its PIN is another one or ", r->name);
 }
 
 void
@@ -435,12 +436,11 @@ engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
 {
 	struct ksm_fail fail;
 	enum ksm_err err;
-	const char *refused = r->pin_again ? "" : r->row.pin_print;
 
 	if (repo_starting(r))
 		return false;
 	err = e->io.worker_start(e->io.ctx, ++e->last_no, r->conf, purpose,
-	    r->alone, refused, &fail);
+	    r->alone, r->row.pin_print, &fail);
 	if (err == KSM_EBUSY && r->alone) {
 		if (!r->waiting)
 			r->waiting_since = engine_steady(e);
@@ -500,16 +500,6 @@ engine_worker_leave(struct engine *e, struct slot *s)
 		return;
 	s->leaving = true;
 	e->io.worker_leave(e->io.ctx, s->no);
-}
-
-void
-engine_violation(struct engine *e, struct repo *r, struct slot *s,
-    const char *what)
-{
-	log_error("repository %s: worker %lld (%s) broke the protocol: %s; it "
-		  "is ended and its open key is settled",
-	    r->name, (long long)s->no, worker_purpose_text(s->purpose), what);
-	e->io.worker_kill(e->io.ctx, s->no, what);
 }
 
 enum ksm_err
@@ -590,7 +580,6 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 {
 	char print[sizeof(r->pin_seen)];
 	ksm_msec now = engine_steady(e);
-	bool first;
 
 	if (r->conf == NULL || r->row.trouble != TROUBLE_PARKED)
 		return;
@@ -605,10 +594,12 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	e->io.pin_source_print(e->io.ctx, r->conf, print);
 	if (strcmp(print, r->pin_seen) == 0)
 		return;
-	first = r->pin_seen[0] == '\0';
 	(void)snprintf(r->pin_seen, sizeof(r->pin_seen), "%s", print);
-	/* After a restart the worker tells by its print, if there is one. */
-	if (first && r->row.pin_print[0] == '\0')
+	/*
+	 * Another file or memfd need not be another PIN; the worker tells by
+	 * the print of the one that was refused. Without it only a human can.
+	 */
+	if (r->row.pin_print[0] == '\0')
 		return;
 	log_notice("repository %s: its PIN source may have changed; the worker "
 		   "looks, and logs in only with another PIN",
@@ -669,13 +660,13 @@ engine_on_overdue(struct engine *e, worker_no no)
 	if (s != &r->look.slot)
 		key_id_format(&s->id, id);
 	log_warning("repository %s: worker %lld (%s) gives no answer within "
-		    "its deadline%s%s; it goes on%s, other repositories are "
-		    "not affected",
+		    "its deadline%s%s; %s, other repositories are not affected",
 	    r->name, (long long)no, worker_purpose_text(s->purpose),
 	    id[0] == '\0' ? "" : ", key ", id,
-	    r->conf != NULL && r->conf->on_overdue == OVERDUE_KILL
-		? " until OnOverdue ends it"
-		: "");
+	    s == &r->look.slot ? "it only looked and is ended"
+	    : r->conf != NULL && r->conf->on_overdue == OVERDUE_KILL
+		? "it goes on until OnOverdue ends it"
+		: "it goes on");
 }
 
 void
@@ -690,6 +681,29 @@ engine_on_exit(struct engine *e, worker_no no, bool asked, const char *how)
 		look_exit(e, r, how);
 	else
 		answer_exit(e, r, s, asked, how);
+}
+
+void
+engine_on_deaf(struct engine *e, worker_no no)
+{
+	struct repo *r;
+	struct slot *s = slot_find(e, no, &r);
+
+	if (s == NULL || s->leaving)
+		return;
+	r->deaths++;
+	if (s == &r->look.slot) {
+		if (r->look.step != LOOK_IDLE)
+			engine_repo_failed(e, r,
+			    "a worker closed its socket before it had seen "
+			    "everything");
+		look_abandon(e, r);
+	} else {
+		engine_making_failed(e, r,
+		    "a worker closed its socket and goes on running");
+	}
+	s->starting = false;
+	s->leaving = true;
 }
 
 void

@@ -72,6 +72,8 @@ void engine_on_overdue(struct engine *e, worker_no no);
 /* `asked`: a request was open. `how`: "exit 1", "signal 9". */
 void engine_on_exit(struct engine *e, worker_no no, bool asked,
     const char *how);
+/* Idle, it closed its socket and lives: it will be ended. */
+void engine_on_deaf(struct engine *e, worker_no no);
 /* A process that cannot be reaped. */
 void engine_on_stuck(struct engine *e, worker_no no);
 

@@ -27,6 +27,8 @@
 #define COMMIT_MS	1000 /* results wait no longer for their commit */
 #define COMMIT_RESULTS	256
 #define INTENT_MAX	64
+#define LOOK_MOST	4000000 /* ids; no token of ours holds so many */
+#define POISON_DEATHS	3
 #define WARM_KEYS	100 /* a refill of so many keeps its verifier */
 #define WARM_MS		(60 * 1000) /* and so long after its last look */
 #define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
@@ -93,6 +95,7 @@ struct look {
 	size_t nhalves, ahalves, at_half;
 	struct idmap half_now;	/* half pairs of this look */
 	int64_t foreign, nameless;
+	int64_t pages, privates, publics; /* heard so far */
 	int64_t settled_gone, settled_made;
 	ksm_msec started;
 	bool again;		/* another look is needed at once */
@@ -111,7 +114,6 @@ struct repo {
 	bool single; /* the token has one session: look and generators in turn */
 	size_t most; /* generators that it has sessions for; 0: not known */
 	bool accept; /* the operator accepts the token as it is */
-	bool pin_again; /* the operator wants the same PIN tried again */
 	char pin_seen[128]; /* print of the PIN source when it was parked */
 	ksm_msec pin_at;
 
@@ -119,6 +121,9 @@ struct repo {
 	size_t ngens;
 	struct look look;
 	struct idmap halves; /* half pairs of the look before */
+	struct key_id poison; /* the key whose proof a look last died of */
+	int poison_deaths;
+	int taken; /* ids in a row that the token said are taken */
 	struct backoff cleaning; /* halves that the token does not give up */
 
 	struct backoff backoff; /* workers that could not start or look */
@@ -217,8 +222,6 @@ bool engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
 bool engine_worker_send(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_msg *m, int64_t deadline);
 void engine_worker_leave(struct engine *e, struct slot *s);
-void engine_violation(struct engine *e, struct repo *r, struct slot *s,
-    const char *what);
 bool engine_repo_usable(const struct repo *r);
 
 struct repo *engine_repo_find(struct engine *e, const char *name);
@@ -236,6 +239,8 @@ void dispatch_run(struct engine *e, ksm_msec *wait);
 /* Give `s` the next key, if there is one to make now. */
 void dispatch_assign(struct engine *e, struct repo *r, struct slot *s,
     ksm_msec *wait);
+/* Beyond <Sessions>, or what the token has. */
+bool dispatch_spare(const struct repo *r, size_t slot);
 void dispatch_drop_queues(struct engine *e, bool forget_only);
 /* Nothing more is to be made in this pool for now. */
 void dispatch_block(struct engine *e, struct prun *run);

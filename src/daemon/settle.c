@@ -44,6 +44,7 @@ look_clear(struct look *l)
 	l->nhalves = l->ahalves = l->at_half = 0;
 	l->cursor = l->living = l->found = l->fresh = l->fresh_found = 0;
 	l->foreign = l->nameless = 0;
+	l->pages = l->privates = l->publics = 0;
 	l->settled_gone = l->settled_made = 0;
 	l->again = false;
 }
@@ -519,6 +520,9 @@ look_apply(struct engine *e, struct repo *r)
 		l->step = LOOK_PROVE;
 }
 
+static void proof_note(struct engine *e, struct repo *r,
+    const struct hsm_proof *proof, const char *refused);
+
 static void
 look_prove(struct engine *e, struct repo *r)
 {
@@ -533,15 +537,26 @@ look_prove(struct engine *e, struct repo *r)
 		l->step = LOOK_DESTROY;
 		return;
 	}
+	l->slot.id = l->proofs[l->at_proof];
+	if (r->poison_deaths >= POISON_DEATHS &&
+	    key_id_cmp(&l->slot.id, &r->poison) == 0) {
+		r->poison_deaths = 0;
+		proof_note(e, r, NULL,
+		    "its worker died each time it was to be proven");
+		return;
+	}
 	key = calloc(1, sizeof(*key));
-	if (key == NULL || !engine_stored(e,
-		store_key_get(e->store, &l->proofs[l->at_proof], key, &fail),
-		&fail, "read a key")) {
-		free(key);
+	if (key == NULL) {
 		look_no_memory(e, r);
 		return;
 	}
-	l->slot.id = key->id;
+	if (!engine_stored(e,
+		store_key_get(e->store, &l->slot.id, key, &fail), &fail,
+		"read a key")) {
+		free(key);
+		look_abandon(e, r);
+		return;
+	}
 	l->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
 		.bits = key->pool.bits,
 		.extractable = r->conf != NULL && r->conf->allow_extraction };
@@ -731,6 +746,9 @@ page_note(struct look *l, const struct hsm_page *page)
 {
 	struct idmap_entry *seen;
 
+	l->pages++;
+	l->privates += (int64_t)page->nprivates;
+	l->publics += (int64_t)page->npublics;
 	for (size_t i = 0; i < page->nprivates; i++) {
 		if ((seen = idmap_put(&l->seen, &page->privates[i])) == NULL)
 			return false;
@@ -916,7 +934,6 @@ look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
 
 	engine_no_text(no, why);
 	if (leaves || l->step == LOOK_LIST) {
-		l->slot.leaving = l->slot.leaving || leaves;
 		engine_repo_failed(e, r, why);
 		look_abandon(e, r);
 	} else if (l->step == LOOK_PROVE) {
@@ -952,12 +969,25 @@ look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
 	case HSM_PAGE:
 		if (l->step != LOOK_LIST || m->u.page.job != s->job)
 			break;
+		if (l->seen.count > LOOK_MOST) {
+			e->io.worker_kill(e->io.ctx, s->no,
+			    "more objects than any token holds");
+			return;
+		}
 		if (!page_note(l, &m->u.page))
 			look_no_memory(e, r);
 		return;
 	case HSM_LISTED:
 		if (l->step != LOOK_LIST || listed->job != s->job)
 			break;
+		/* A page that was lost would make its keys missing. */
+		if (listed->pages != l->pages ||
+		    listed->privates != l->privates ||
+		    listed->publics != l->publics) {
+			e->io.worker_kill(e->io.ctx, s->no,
+			    "its pages and their count disagree");
+			return;
+		}
 		s->busy = s->overdue = false;
 		l->foreign = listed->foreign;
 		l->nameless = listed->nameless;
@@ -990,7 +1020,7 @@ look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
 	default:
 		break;
 	}
-	engine_violation(e, r, s, hsm_type_text(m->type));
+	e->io.worker_kill(e->io.ctx, s->no, hsm_type_text(m->type));
 }
 
 void
@@ -1005,6 +1035,12 @@ look_exit(struct engine *e, struct repo *r, const char *how)
 	r->deaths++;
 	if (r->look.step == LOOK_IDLE)
 		return; /* one that stayed; it was not looking */
+	if (r->look.step == LOOK_PROVE && was.busy) {
+		if (key_id_cmp(&r->poison, &was.id) != 0)
+			r->poison_deaths = 0;
+		r->poison = was.id;
+		r->poison_deaths++;
+	}
 	(void)snprintf(why, sizeof(why),
 	    "its %s ended (%s) before it had seen everything",
 	    worker_purpose_text(was.purpose), how);

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,7 +21,10 @@
 
 #define START_DEADLINE_MS (120 * 1000)
 #define STUCK_AFTER_MS	  (20 * 1000) /* SIGKILL sent, still not reaped */
-#define LOG_LINES	  200 /* of one worker; more are counted only */
+#define LOG_LINES	  200 /* of one worker; more are not logged */
+#define DEAF_MS		  2000 /* for its exit, when its socket is closed */
+#define LAST_PACKETS	  1024 /* read of a dead worker; its child may go on */
+#define LAST_READS	  64
 #define PRIO_WORKER	  (SD_EVENT_PRIORITY_NORMAL + 10)
 
 struct child {
@@ -36,6 +38,7 @@ struct child {
 	int pidfd, sock, log;
 	sd_event_source *on_exit, *on_sock, *on_log, *on_time;
 	ksm_msec kill_after; /* of the open request; -1: never */
+	bool leave; /* told to go while it was in a call */
 	bool stuck;
 	char line[1024]; /* of its log, up to the newline */
 	size_t used;
@@ -97,10 +100,13 @@ child_violation(struct child *c, const char *what)
 {
 	enum worker_act act;
 
+	if (c->state == WORKER_DYING)
+		return;
 	log_error("repository %s: worker %lld (%s, pid %d) broke the protocol: "
 		  "%s; it is killed and its open key is settled",
 	    c->repository, (long long)c->no, worker_purpose_text(c->purpose),
 	    (int)c->pid, what);
+	child_close(c); /* it has said enough */
 	if (child_step(c, WEV_KILL, &act))
 		child_kill(c);
 }
@@ -127,6 +133,33 @@ from_worker(enum hsm_type type)
 	return type >= HSM_HELLO && type < HSM__TYPES;
 }
 
+/* It has to go: at once when idle, after its call when in one. */
+static void
+child_leave(struct child *c)
+{
+	enum worker_act act;
+
+	c->leave = true;
+	if (child_step(c, WEV_LEAVE, &act))
+		child_timer(c, START_DEADLINE_MS);
+	if (c->sock != -1)
+		(void)shutdown(c->sock, SHUT_WR);
+}
+
+/*
+ * It closed its socket, and most often its exit follows. If it lives on it can
+ * neither hear nor answer: idle, it is ended (on_time); in a call, that may
+ * take its time, but nobody waits beyond its deadline.
+ */
+static void
+child_deaf(struct child *c)
+{
+	child_close(c);
+	c->kill_after = 0;
+	if (c->state == WORKER_IDLE || c->state == WORKER_STARTING)
+		child_timer(c, DEAF_MS);
+}
+
 /* One packet. False: there was none, or the socket is closed. */
 static bool
 child_read(struct child *c)
@@ -149,7 +182,7 @@ child_read(struct child *c)
 		return true;
 	}
 	if (err != KSM_OK) {
-		child_close(c); /* its exit follows */
+		child_deaf(c);
 		return false;
 	}
 	if (hsm_msg_decode(packet, len, &m, &fail) != KSM_OK) {
@@ -162,6 +195,8 @@ child_read(struct child *c)
 	} else {
 		if (c->state == WORKER_IDLE)
 			child_timer(c, -1);
+		if (c->state == WORKER_IDLE && c->leave)
+			child_leave(c);
 		engine_on_message(c->sv->engine, c->no, &m);
 	}
 	hsm_msg_clear(&m);
@@ -194,6 +229,10 @@ on_time(sd_event_source *s, uint64_t usec, void *ctx)
 	if (c->state == WORKER_DYING) {
 		c->stuck = true;
 		engine_on_stuck(c->sv->engine, c->no);
+	} else if (c->sock == -1 && (c->state == WORKER_IDLE ||
+	    c->state == WORKER_STARTING)) {
+		engine_on_deaf(c->sv->engine, c->no);
+		child_leave(c);
 	} else if (child_step(c, ev, &act)) {
 		if (act == ACT_REPORT) {
 			child_timer(c, c->kill_after);
@@ -216,13 +255,14 @@ static void
 log_flush(struct child *c)
 {
 	c->line[c->used] = '\0';
-	if (c->used > 0 && ++c->lines <= LOG_LINES)
+	if (c->used > 0 && c->lines < LOG_LINES) {
 		log_info("repository %s: worker %lld says: %s", c->repository,
 		    (long long)c->no, c->line);
-	if (c->lines == LOG_LINES && c->used > 0)
-		log_notice("repository %s: worker %lld says too much; the rest "
-			   "is not logged",
-		    c->repository, (long long)c->no);
+		if (++c->lines == LOG_LINES)
+			log_notice("repository %s: worker %lld says too much; "
+				   "the rest is not logged",
+			    c->repository, (long long)c->no);
+	}
 	c->used = 0;
 }
 
@@ -296,15 +336,18 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	(void)s;
 	(void)fd;
 	(void)revents;
-	if (waitid(P_PID, (id_t)c->pid, &si, WEXITED | WNOHANG) == -1 ||
-	    si.si_pid == 0)
+	if (waitid(P_PID, (id_t)c->pid, &si, WEXITED | WNOHANG) == -1)
+		(void)snprintf(how, sizeof(how), "%s", strerror(errno));
+	else if (si.si_pid == 0)
 		return 0;
-	(void)snprintf(how, sizeof(how), "%s %d",
-	    si.si_code == CLD_EXITED ? "exit" : "signal", si.si_status);
+	else
+		(void)snprintf(how, sizeof(how), "%s %d",
+		    si.si_code == CLD_EXITED ? "exit" : "signal",
+		    si.si_status);
 	/* Read what is left on the socket before judging the death. */
-	while (child_read(c))
+	for (int i = 0; i < LAST_PACKETS && child_read(c); i++)
 		;
-	while (log_read(c))
+	for (int i = 0; i < LAST_READS && log_read(c); i++)
 		;
 	log_flush(c);
 	(void)child_step(c, WEV_EXIT, &act);
@@ -624,14 +667,23 @@ io_worker_start(void *ctx, worker_no no, const struct conf_repository *r,
 	err = child_watch(c, fail);
 	if (err == KSM_OK)
 		err = child_send(c, &start, fail);
-	if (err != KSM_OK) {
-		/* It sees the end of its socket at once and leaves. */
-		child_close(c);
-		(void)waitid(P_PID, (id_t)c->pid, NULL, WEXITED);
-		goto out;
-	}
 	c->next = sv->children;
 	sv->children = c;
+	if (err != KSM_OK) {
+		/*
+		 * It sees the end of its socket and leaves. Where it cannot
+		 * even be watched it is ended, and the kernel's wait is short.
+		 */
+		if (c->on_time == NULL) {
+			child_kill(c);
+			(void)waitid(P_PID, (id_t)c->pid, NULL, WEXITED);
+			goto out;
+		}
+		child_close(c);
+		child_leave(c);
+		c = NULL;
+		goto out;
+	}
 	log_debug("repository %s: worker %lld (%s, pid %d) started", r->name,
 	    (long long)no, worker_purpose_text(purpose), (int)c->pid);
 	c = NULL;
@@ -682,15 +734,9 @@ static void
 io_worker_leave(void *ctx, worker_no no)
 {
 	struct child *c = child_find(ctx, no);
-	enum worker_act act;
 
-	if (c == NULL)
-		return;
-	/* In a call it cannot leave; the closed socket ends it afterwards. */
-	if (child_step(c, WEV_LEAVE, &act))
-		child_timer(c, START_DEADLINE_MS);
-	if (c->sock != -1)
-		(void)shutdown(c->sock, SHUT_WR);
+	if (c != NULL)
+		child_leave(c);
 }
 
 static void
