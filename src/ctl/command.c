@@ -81,7 +81,8 @@ static const struct ctl_command commands[] = {
 	    .summary = "the daemon, its repositories and pools",
 	    .lists = { "repositories", "pools" },
 	    .exits = "1   a pool is critical or empty, a repository is not "
-		     "ok, or the clock is in doubt\n",
+		     "ok, the clock is in\n    doubt, or an older zone list "
+		     "stays in force\n",
 	    .print = print_status,
 	    .trouble = trouble_status,
 	},

@@ -194,7 +194,7 @@ repository_notes(const json_t *r, struct notes *n)
 		{ "missing", "missing" },
 		{ "quarantined", "quarantined" },
 		{ "orphans", "of ours without a record" },
-		{ "foreign", "foreign objects" },
+		{ "foreign", "foreign key pairs" },
 		{ "debris", "objects without a name (debris)" },
 		{ "deaths", "worker deaths" },
 	};
@@ -323,6 +323,31 @@ print_pools(FILE *out, const json_t *doc)
 	table_print(&t, out);
 }
 
+static bool
+is_last_good(const json_t *zonelist)
+{
+	return strcmp(text(zonelist, "in_force"), "last-good") == 0;
+}
+
+/* Its state, and what is counted on. */
+static void
+zonelist_notes(const json_t *zonelist, struct notes *n)
+{
+	int64_t zones = number(zonelist, "zones");
+
+	notes_add(n, "%s", text(zonelist, "state"));
+	if (is_last_good(zonelist))
+		notes_add(n,
+		    "the last good list stays in force with %" PRId64 " %s",
+		    zones, plural(zones, "zone", "zones"));
+	else
+		notes_add(n, "%" PRId64 " %s%s", zones,
+		    plural(zones, "zone", "zones"),
+		    strcmp(text(zonelist, "state"), "ok") == 0
+			? ""
+			: ", accepted as it is");
+}
+
 void
 print_status(FILE *out, const json_t *doc)
 {
@@ -340,11 +365,7 @@ print_status(FILE *out, const json_t *doc)
 	fact(out, "daemon", n.text);
 	fact(out, "configuration", text(doc, "config"));
 	n.text[0] = '\0';
-	notes_add(&n, "%s", text(zonelist, "state"));
-	notes_add(&n, "%" PRId64 " %s", number(zonelist, "zones"),
-	    plural(number(zonelist, "zones"), "zone", "zones"));
-	if (strcmp(text(zonelist, "state"), "ok") != 0)
-		notes_add(&n, "the last good list stays in force");
+	zonelist_notes(zonelist, &n);
 	fact(out, "zone list", n.text);
 	print_last_run(out, json_object_get(doc, "last_run"));
 	if (known(doc, "clock"))
@@ -364,13 +385,17 @@ print_status(FILE *out, const json_t *doc)
 void
 trouble_status(FILE *out, const json_t *doc)
 {
-	const json_t *list, *o;
-	struct notes first = { .text = "" };
+	const json_t *list, *o, *zonelist = json_object_get(doc, "zonelist");
+	struct notes first = { .text = "" }, zones = { .text = "" };
 	int more = -1;
 	size_t i;
 
 	if (known(doc, "clock") && more++ < 0)
 		notes_add(&first, "clock: %s", text(doc, "clock"));
+	if (is_last_good(zonelist) && more++ < 0) {
+		zonelist_notes(zonelist, &zones);
+		notes_add(&first, "zone list: %s", zones.text);
+	}
 	list = json_object_get(doc, "repositories");
 	json_array_foreach(list, i, o) {
 		if (strcmp(text(o, "status"), "ok") == 0 ||

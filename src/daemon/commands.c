@@ -288,6 +288,28 @@ zonelist_text(enum zonelist_state state)
 	return "unknown";
 }
 
+/* What was read may hold none: these are counted on. */
+static int64_t
+zones_in_force(const struct conf *conf)
+{
+	int64_t zones = 0;
+
+	for (size_t i = 0; i < conf->npolicies; i++)
+		zones += conf->policies[i].zones;
+	return zones;
+}
+
+/*
+ * A list that is empty counts only when it was accepted; a start with one
+ * keeps the zones that were in force before.
+ */
+static bool
+zonelist_is_last_good(const struct conf *conf)
+{
+	return conf->zonelist == ZONELIST_EMPTY ? zones_in_force(conf) > 0
+						: conf->zonelist != ZONELIST_OK;
+}
+
 /* The plan and configuration in force; answers the caller when there is none. */
 static const struct plan *
 plan_in_force(struct command_call *call, const struct conf **conf)
@@ -333,7 +355,7 @@ status_start(struct command_call *call)
 	char clock[256] = "", trouble[256];
 	json_t *last = NULL, *backup = NULL, *pool;
 	enum ksm_err err;
-	bool fine;
+	bool fine, last_good;
 
 	plan = plan_in_force(call, &conf);
 	if (plan == NULL)
@@ -368,17 +390,21 @@ status_start(struct command_call *call)
 		clock[0] = '\0';
 	else
 		fine = false; /* no key is made while it lasts */
+	last_good = zonelist_is_last_good(conf);
+	if (last_good)
+		fine = false; /* zones may have come that nobody counts */
 	result_send(call, fine ? CTL_OK : CTL_ATTENTION,
-	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:s}, s:o, s:{s:O},"
-		" s:O}",
+	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:s, s:s}, s:o,"
+		" s:{s:O}, s:O}",
 		"daemon_version", face->version,
 		"pid", (json_int_t)getpid(),
 		"started", time_json(face->started),
 		"uptime_s", (json_int_t)(clock_wall() - face->started),
 		"config", text_or_null(conf->file),
 		"zonelist",
-		"zones", (json_int_t)conf->zones,
+		"zones", (json_int_t)zones_in_force(conf),
 		"state", zonelist_text(conf->zonelist),
+		"in_force", last_good ? "last-good" : "read",
 		"clock", text_or_null(clock),
 		"backup", "required", backup,
 		"last_run", last));
@@ -571,7 +597,7 @@ plan_start(struct command_call *call)
 	result_send(call, CTL_OK,
 	    json_pack("{s:o, s:I, s:I, s:I, s:I}",
 		"what_if_zones", count_or_null(zones, zones >= 0),
-		"zones", (json_int_t)conf->zones,
+		"zones", (json_int_t)zones_in_force(conf),
 		"required", (json_int_t)plan->required,
 		"deficit", (json_int_t)plan->deficit,
 		"make", (json_int_t)plan->make));

@@ -94,6 +94,37 @@ status_is_three_tables(void **ctx)
 }
 
 static void
+the_zone_list_says_what_is_in_force(void **ctx)
+{
+	static const struct {
+		const char *doc, *line;
+	} cases[] = {
+		{ "{'zonelist':{'zones':2,'state':'vanished',"
+		  "'in_force':'last-good'}}",
+		    "zone list      vanished, the last good list stays in "
+		    "force with 2 zones\n" },
+		{ "{'zonelist':{'zones':0,'state':'empty',"
+		  "'in_force':'read'}}",
+		    "zone list      empty, 0 zones, accepted as it is\n" },
+		{ "{'zonelist':{'zones':1,'state':'ok','in_force':'read'}}",
+		    "zone list      ok, 1 zone\n" },
+	};
+	char *got;
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		got = printed(print_status, cases[i].doc);
+		if (strstr(got, cases[i].line) == NULL)
+			fail_msg("no '%s' in %s", cases[i].line, got);
+		free(got);
+	}
+	expect(trouble_status, cases[0].doc,
+	    "zone list: vanished, the last good list stays in force with 2 "
+	    "zones");
+	expect(trouble_status, cases[1].doc, "");
+}
+
+static void
 remarks_name_what_is_not_nothing(void **ctx)
 {
 	(void)ctx;
@@ -305,6 +336,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(status_is_three_tables),
+		cmocka_unit_test(the_zone_list_says_what_is_in_force),
 		cmocka_unit_test(remarks_name_what_is_not_nothing),
 		cmocka_unit_test(trouble_is_one_line_and_says_how_much_more),
 		cmocka_unit_test(plan_shows_the_formula_with_its_numbers),

@@ -474,6 +474,28 @@ status_asks_for_attention_when_a_pool_is_critical(void **ctx)
 }
 
 static void
+status_counts_the_zones_that_are_in_force(void **ctx)
+{
+	fake.policy.zones = 2;
+	fake.conf.zones = 2;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
+	    "{\"zones\":2,\"state\":\"ok\",\"in_force\":\"read\"}");
+	fake.conf.zones = 0; /* of the file; the policy keeps its count */
+	fake.conf.zonelist = ZONELIST_VANISHED;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
+	    "{\"zones\":2,\"state\":\"vanished\","
+	    "\"in_force\":\"last-good\"}");
+	fake.conf.zonelist = ZONELIST_BAD;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "\"bad\"");
+	fake.conf.zonelist = ZONELIST_EMPTY;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
+	    "\"in_force\":\"last-good\"");
+	fake.policy.zones = 0; /* reload --allow-empty */
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
+	    "{\"zones\":0,\"state\":\"empty\",\"in_force\":\"read\"}");
+}
+
+static void
 plan_shows_every_term(void **ctx)
 {
 	char *text = ask(*ctx, Q("plan", "{}"));
@@ -996,6 +1018,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(status_shows_repositories_then_pools_then_the_daemon),
 		T(status_asks_for_attention_when_a_pool_is_critical),
+		T(status_counts_the_zones_that_are_in_force),
 		T(plan_shows_every_term),
 		T(an_unknown_command_is_told_what_is_known),
 		T(arguments_are_checked_against_the_table),
