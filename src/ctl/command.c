@@ -105,7 +105,8 @@ static const struct ctl_command commands[] = {
 	    .summary = "keys, and with --created-after those in no backup",
 	    OPTIONS(key_list_options),
 	    .lists = { "keys" },
-	    .exits = "1   --created-after was given and there are such keys\n",
+	    .exits = "1   --created-after was given and there are such keys\n"
+		     "2   no such policy or repository\n",
 	    .stream = true,
 	    .print = print_key_count,
 	    .print_item = print_key_row,

@@ -662,13 +662,54 @@ struct listing {
 	int64_t cursor, count;
 };
 
+/*
+ * "No keys" for a name that was mistyped would be a false all-clear. What was
+ * in force once may have keys still. False: the caller was told.
+ */
+static bool
+names_check(struct command_call *call, const char *policy,
+    const char *repository)
+{
+	const struct conf *conf = engine_conf(call->face->engine);
+	struct store *st = call->face->store;
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err = KSM_OK;
+	bool known = true;
+
+	if (policy != NULL &&
+	    (conf == NULL || conf_policy_find(conf, policy) == NULL))
+		err = store_policy_known(st, policy, &known, &fail);
+	if (err == KSM_OK && !known) {
+		command_fail(call, CTL_FAILED, "unknown-policy",
+		    "ksmctl plan names those in force",
+		    "there is and was no policy '%s'", policy);
+		return false;
+	}
+	if (err == KSM_OK && repository != NULL &&
+	    (conf == NULL || conf_repository_find(conf, repository) == NULL))
+		err = store_repository_known(st, repository, &known, &fail);
+	if (err == KSM_OK && !known) {
+		command_fail(call, CTL_FAILED, "unknown-repository",
+		    "ksmctl repository list names those in force",
+		    "there is and was no repository '%s'", repository);
+		return false;
+	}
+	if (err != KSM_OK)
+		fail_err(call, err, "failed", &fail);
+	return err == KSM_OK;
+}
+
 static void
 key_list_start(struct command_call *call)
 {
-	struct listing *l = calloc(1, sizeof(*l));
 	const char *state = arg_text(call, "state");
 	const char *role = arg_text(call, "role");
+	struct listing *l;
 
+	if (!names_check(call, arg_text(call, "policy"),
+		arg_text(call, "repository")))
+		return;
+	l = calloc(1, sizeof(*l));
 	if (l == NULL) {
 		fail_memory(call);
 		return;

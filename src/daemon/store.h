@@ -40,6 +40,11 @@ enum ksm_err store_open(const char *path, struct store **out,
     struct ksm_fail *fail);
 void store_close(struct store *st); /* rolls an open batch back; NULL is fine */
 enum ksm_err store_commit(struct store *st, struct ksm_fail *fail);
+/*
+ * Undo everything since the last commit; the batch is not lost then, since
+ * the caller knows what it undid. Without an open batch nothing happens.
+ */
+void store_rollback(struct store *st);
 bool store_batch_open(const struct store *st);
 /* True once after a batch was rolled back; clears the mark. */
 bool store_batch_lost(struct store *st);
@@ -92,6 +97,15 @@ enum ksm_err store_pool_get(struct store *st, const struct pool_spec *spec,
     struct store_pool *out, struct ksm_fail *fail);
 enum ksm_err store_pool_auto(struct store *st, int64_t row, int64_t auto_made,
     struct ksm_fail *fail);
+
+/*
+ * Whether a policy or repository of that name is or ever was in force here.
+ * They change nothing.
+ */
+enum ksm_err store_policy_known(struct store *st, const char *name,
+    bool *known, struct ksm_fail *fail);
+enum ksm_err store_repository_known(struct store *st, const char *name,
+    bool *known, struct ksm_fail *fail);
 
 /* Counts per pool and state, also of pools no policy names any more. */
 typedef void (*store_count_fn)(void *ctx, int64_t pool_row,

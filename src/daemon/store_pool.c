@@ -248,6 +248,35 @@ store_pool_auto(struct store *st, int64_t row, int64_t auto_made,
 	    "count keys of pool", fail);
 }
 
+static enum ksm_err
+name_known(struct store *st, sqlite3_stmt *q, const char *name, bool *known,
+    struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+
+	if (bind_text(q, ":name", name) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW)
+		err = store_failed(st, "look for a name", fail);
+	else
+		*known = sqlite3_column_int(q, 0) != 0;
+	stmt_done(q);
+	return err;
+}
+
+enum ksm_err
+store_policy_known(struct store *st, const char *name, bool *known,
+    struct ksm_fail *fail)
+{
+	return name_known(st, st->stmt[ST_POLICY_KNOWN], name, known, fail);
+}
+
+enum ksm_err
+store_repository_known(struct store *st, const char *name, bool *known,
+    struct ksm_fail *fail)
+{
+	return name_known(st, st->stmt[ST_REPOSITORY_KNOWN], name, known, fail);
+}
+
 enum ksm_err
 store_counts(struct store *st, store_count_fn fn, void *ctx,
     struct ksm_fail *fail)

@@ -57,6 +57,10 @@ static const char *const store_sql[ST__COUNT] = {
 	    "INSERT INTO pool (policy, role, repository, alg, bits) "
 	    "VALUES (:policy, :role, :repository, :alg, :bits)",
 	[ST_POOL_AUTO] = "UPDATE pool SET auto_made = :n WHERE row = :row",
+	[ST_POLICY_KNOWN] =
+	    "SELECT EXISTS (SELECT 1 FROM pool WHERE policy = :name)",
+	[ST_REPOSITORY_KNOWN] =
+	    "SELECT EXISTS (SELECT 1 FROM repository WHERE name = :name)",
 
 	[ST_COUNTS] =
 	    "SELECT c.pool, " POOL_COLUMNS ", c.state, c.n FROM key_count c "

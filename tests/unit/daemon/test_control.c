@@ -201,6 +201,23 @@ store_run_last(struct store *st, struct store_run *out, struct ksm_fail *fail)
 	return KSM_ENOENT;
 }
 
+enum ksm_err
+store_policy_known(struct store *st, const char *name, bool *known,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	*known = strcmp(name, "former") == 0;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_repository_known(struct store *st, const char *name, bool *known,
+    struct ksm_fail *fail)
+{
+	return store_policy_known(st, name, known, fail);
+}
+
 static void
 face_reload(void *ctx, bool allow_empty,
     void (*done)(void *arg, enum ksm_err err, const struct conf *read,
@@ -583,6 +600,22 @@ a_list_comes_whole_and_in_pages(void **ctx)
 	assert_int_equal(lines(text), 1002);
 	assert_int_equal(fake.pages, 7);
 	expect_result(text, CTL_OK, "\"count\":1001");
+}
+
+static void
+a_mistyped_name_is_no_all_clear(void **ctx)
+{
+	expect_error(ask(*ctx, Q("key list", "{\"policy\":\"defualt\"}")),
+	    "unknown-policy", "defualt");
+	expect_error(ask(*ctx, Q("key list", "{\"repository\":\"softhsm\"}")),
+	    "unknown-repository", "softhsm");
+	assert_int_equal(fake.pages, 0);
+	expect_result(ask(*ctx, Q("key list",
+	    "{\"policy\":\"default\",\"repository\":\"SoftHSM\"}")),
+	    CTL_OK, "\"count\":0");
+	expect_result(ask(*ctx, Q("key list",
+	    "{\"policy\":\"former\",\"repository\":\"former\"}")), CTL_OK,
+	    "\"count\":0");
 }
 
 static void
@@ -1025,6 +1058,7 @@ main(void)
 		T(what_is_not_there_is_an_error_of_its_own),
 		T(resume_and_stop_reach_the_daemon),
 		T(a_list_comes_whole_and_in_pages),
+		T(a_mistyped_name_is_no_all_clear),
 		T(keys_after_a_date_ask_for_attention),
 		T(a_reader_that_stops_stops_the_list_and_nobody_else),
 		T(a_reader_that_dies_in_a_list_costs_only_its_connection),

@@ -51,6 +51,31 @@ a_name_has_1_to_127_bytes(void **ctx)
 }
 
 static void
+names_that_were_once_in_force_are_known(void **ctx)
+{
+	struct bed *b = *ctx;
+	struct pool_spec spec = { .policy = "lab", .role = ROLE_ZSK,
+		.repository = "hsm", .alg = 13, .bits = 256 };
+	struct store_pool pool;
+	bool known = true;
+
+	ok(b, store_policy_known(b->st, "lab", &known, &b->fail));
+	assert_false(known);
+	known = true;
+	ok(b, store_repository_known(b->st, "hsm", &known, &b->fail));
+	assert_false(known);
+	assert_false(store_batch_open(b->st));
+	ok(b, store_pool_get(b->st, &spec, &pool, &b->fail));
+	ok(b, store_policy_known(b->st, "lab", &known, &b->fail));
+	assert_true(known);
+	known = false;
+	ok(b, store_repository_known(b->st, "hsm", &known, &b->fail));
+	assert_true(known);
+	ok(b, store_policy_known(b->st, "LAB", &known, &b->fail));
+	assert_false(known);
+}
+
+static void
 trouble_is_remembered_over_restarts_until_it_is_lifted(void **ctx)
 {
 	struct bed *b = *ctx;
@@ -321,6 +346,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		opened(a_repository_is_made_when_first_asked_for),
 		opened(a_name_has_1_to_127_bytes),
+		opened(names_that_were_once_in_force_are_known),
 		opened(trouble_is_remembered_over_restarts_until_it_is_lifted),
 		opened(a_repository_row_that_is_not_there_is_an_answer),
 		opened(a_pool_is_policy_role_repository_algorithm_and_size),
