@@ -43,14 +43,16 @@ same_worker(const struct conf_repository *a, const struct conf_repository *b)
 	    a->search_first == b->search_first && same_env(a, b);
 }
 
-static struct repo *
-repo_new(struct engine *e, const char *name, struct ksm_fail *fail)
+static enum ksm_err
+repo_new(struct engine *e, const char *name, struct repo **out,
+    struct ksm_fail *fail)
 {
 	struct repo *r = calloc(1, sizeof(*r));
+	enum ksm_err err;
 	uint64_t seed;
 
 	if (r == NULL)
-		return NULL;
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
 	(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	r->alone = true;
 	e->io.random(e->io.ctx, &seed, sizeof(seed));
@@ -58,11 +60,12 @@ repo_new(struct engine *e, const char *name, struct ksm_fail *fail)
 	idmap_init(&r->look.seen, seed);
 	idmap_init(&r->look.unknowns, seed);
 	idmap_init(&r->look.half_now, seed);
-	if (store_repository_get(e->store, name, &r->row, fail) != KSM_OK) {
+	err = store_repository_get(e->store, name, &r->row, fail);
+	if (err == KSM_OK)
+		*out = r;
+	else
 		free(r);
-		return NULL;
-	}
-	return r;
+	return err;
 }
 
 void
@@ -76,26 +79,33 @@ engine_repo_free(struct repo *r)
 	free(r);
 }
 
-/* As many slots as Sessions; never fewer than have a process. */
+/* Room for as many slots as Sessions; how many there are stays. */
 static enum ksm_err
-repo_slots(struct repo *r, size_t want)
+slots_reserve(struct repo *r, size_t want, struct ksm_fail *fail)
+{
+	struct slot *gens;
+
+	if (want <= r->ngens)
+		return KSM_OK;
+	gens = reallocarray(r->gens, want, sizeof(*gens));
+	if (gens == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
+	for (size_t k = r->ngens; k < want; k++)
+		gens[k] = (struct slot){ 0 };
+	r->gens = gens;
+	return KSM_OK;
+}
+
+/* As many slots as Sessions; never fewer than have a process. */
+static void
+slots_adopt(struct repo *r, size_t want)
 {
 	size_t used = 0;
-	struct slot *gens;
 
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].no != 0)
 			used = k + 1;
-	if (want < used)
-		want = used;
-	gens = reallocarray(r->gens, want, sizeof(*gens));
-	if (gens == NULL)
-		return KSM_ENOMEM;
-	for (size_t k = r->ngens; k < want; k++)
-		gens[k] = (struct slot){ 0 };
-	r->gens = gens;
-	r->ngens = want;
-	return KSM_OK;
+	r->ngens = want < used ? used : want;
 }
 
 static bool
@@ -126,17 +136,13 @@ configure_repos(struct engine *e, const struct conf *c, struct repo ***out,
 		struct repo *r = engine_repo_find(e, cr->name);
 
 		if (r == NULL)
-			r = repo_new(e, cr->name, fail);
-		if (r == NULL) {
-			err = KSM_ESTORE;
+			err = repo_new(e, cr->name, &r, fail);
+		if (err != KSM_OK)
 			goto out;
-		}
 		list[n++] = r;
-		if (repo_slots(r, (size_t)cr->sessions) != KSM_OK) {
-			err = ksm_failf(fail, KSM_ENOMEM,
-			    "configure: no memory");
+		err = slots_reserve(r, (size_t)cr->sessions, fail);
+		if (err != KSM_OK)
 			goto out;
-		}
 	}
 	*out = list;
 	*nout = n;
@@ -165,6 +171,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 			backoff_ok(&r->backoff);
 			backoff_ok(&r->making);
 		}
+		slots_adopt(r, (size_t)now->sessions);
 		r->look_wanted = true;
 		r->most = 0;
 		r->conf = NULL; /* points into what is freed; set below */
@@ -365,8 +372,9 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	e->tallies_old = true;
 	dispatch_configure(e);
 out:
-	if (err == KSM_ESTORE)
-		(void)store_batch_lost(e->store);
+	/* Rows, counts and surplus of what is not in force. */
+	if (err != KSM_OK)
+		store_rollback(e->store);
 	for (size_t i = 0; repos != NULL && i < nrepos; i++)
 		if (engine_repo_find(e, repos[i]->name) == NULL)
 			engine_repo_free(repos[i]);

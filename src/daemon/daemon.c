@@ -279,16 +279,30 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 }
 
 /* Paths are fixed while the daemon runs; another value waits for a restart. */
-static void
-conf_fixed_warn(struct daemon *d, const struct conf *c)
+static bool
+conf_fixed_same(struct daemon *d, const struct conf *c)
 {
 	const struct conf *now = engine_conf(d->engine);
 
-	if (strcmp(now->database, c->database) != 0 ||
-	    strcmp(now->state_dir, c->state_dir) != 0 ||
-	    strcmp(now->socket_path, c->socket_path) != 0)
+	return strcmp(now->database, c->database) == 0 &&
+	    strcmp(now->state_dir, c->state_dir) == 0 &&
+	    strcmp(now->socket_path, c->socket_path) == 0;
+}
+
+/* In force, or refused and nothing is changed, the log level neither. */
+static enum ksm_err
+conf_enforce(struct daemon *d, struct conf *c, struct ksm_fail *fail)
+{
+	bool same = conf_fixed_same(d, c);
+	enum ksm_err err = engine_configure(d->engine, c, fail);
+
+	if (err != KSM_OK)
+		return err;
+	log_level_set(engine_conf(d->engine)->log_level);
+	if (!same)
 		log_warning("StateDirectory, Database or Socket changed; that "
 			    "takes effect when ksmpoold is restarted");
+	return KSM_OK;
 }
 
 static void reload_start(struct daemon *d);
@@ -335,11 +349,8 @@ reload_done(void *ctx, enum ksm_err err, struct conf *c,
 	c->nfindings = 0;
 	if (err == KSM_OK)
 		err = conf_admit(d, c, false, d->allow_empty, &fail);
-	if (err == KSM_OK) {
-		conf_fixed_warn(d, c);
-		log_level_set(c->log_level);
-		err = engine_configure(d->engine, c, &fail);
-	}
+	if (err == KSM_OK)
+		err = conf_enforce(d, c, &fail);
 	if (err == KSM_OK)
 		log_notice("reload: the new configuration is in force");
 	else

@@ -118,6 +118,13 @@ store_commit(struct store *st, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
+void
+store_rollback(struct store *st)
+{
+	batch_drop(st);
+	st->lost = false;
+}
+
 bool
 store_batch_open(const struct store *st)
 {

@@ -417,6 +417,27 @@ a_failed_change_takes_the_whole_batch_with_it(void **ctx)
 }
 
 static void
+a_batch_that_is_rolled_back_is_not_lost(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	int64_t serial;
+
+	(void)key_in(b, pool, KEY_READY, 0);
+	ok(b, store_commit(b->st, &b->fail));
+	serial = store_serial_last(b->st);
+	store_rollback(b->st);
+	assert_int_equal(ask(b, "SELECT count(*) FROM key"), 1);
+
+	(void)key_in(b, pool, KEY_READY, 0);
+	store_rollback(b->st);
+	assert_false(store_batch_open(b->st));
+	assert_false(store_batch_lost(b->st));
+	assert_int_equal(ask(b, "SELECT count(*) FROM key"), 1);
+	assert_int_equal(store_serial_last(b->st), serial);
+}
+
+static void
 an_answer_that_is_no_fault_leaves_the_batch_alone(void **ctx)
 {
 	struct bed *b = *ctx;
@@ -594,6 +615,7 @@ main(void)
 		opened(nothing_is_durable_before_commit),
 		opened(committing_nothing_is_fine),
 		opened(a_failed_change_takes_the_whole_batch_with_it),
+		opened(a_batch_that_is_rolled_back_is_not_lost),
 		opened(an_answer_that_is_no_fault_leaves_the_batch_alone),
 		opened(a_full_disk_loses_the_batch_and_nothing_else),
 		opened(a_lock_held_by_another_program_ends_in_words),
