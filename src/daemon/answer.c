@@ -57,6 +57,27 @@ pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
 	    name, run->trouble);
 }
 
+enum ksm_err
+engine_key_fresh(struct engine *e, const struct key_id *id,
+    const struct key_facts *facts, struct ksm_fail *check)
+{
+	struct ksm_fail fail;
+	struct key_id twin;
+	char hex[KEY_ID_HEX];
+	enum ksm_err err;
+
+	err = store_digest_find(e->store, facts->digest, id, &twin, &fail);
+	if (err == KSM_ENOENT)
+		return KSM_OK;
+	if (!engine_stored(e, err, &fail, "look for the same public key"))
+		return err;
+	key_id_format(&twin, hex);
+	return ksm_failf(check, KSM_EREFUSED,
+	    "its public key is that of key %s: the token has made the same "
+	    "key twice",
+	    hex);
+}
+
 static void
 record_generated(struct engine *e, struct repo *r, const struct slot *was,
     const struct hsm_generated *g)
@@ -68,14 +89,16 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 	struct prun *run;
 	bool facts_ok = false;
 	enum ksm_err err;
-	const struct alg *alg = alg_find(was->want.alg);
 
 	err = keycheck_evidence(&g->evidence, &was->want, &facts, &facts_ok,
 	    &check);
+	if (err == KSM_OK)
+		err = engine_key_fresh(e, &was->id, &facts, &check);
+	if (err == KSM_ESTORE)
+		return; /* it is settled when the database works again */
 	made.took = g->took;
 	made.proved = err == KSM_OK;
-	made.single = r->conf != NULL && r->conf->skip_public_key &&
-	    alg != NULL && alg->family == ALG_RSA;
+	made.single = was->single;
 	made.tag_zsk = made.tag_ksk = made.tag_revoked = -1;
 	if (facts_ok) {
 		made.pub = facts.pub;
@@ -130,9 +153,9 @@ drop_intended(struct engine *e, const struct slot *was)
 		return;
 	engine_result_noted(e);
 	engine_moved(e, was->pool_row, KEY_INTENDED, KEY__STATES);
-	if (run != NULL && was->automatic && run->auto_made > 0)
+	if (run != NULL && run->auto_made > 0)
 		(void)dispatch_auto_made(e, run, run->auto_made - 1);
-	else if (run != NULL && run->explicit)
+	if (run != NULL && run->explicit && !was->automatic)
 		run->left++;
 }
 

@@ -150,7 +150,7 @@ run_look(struct engine *e, size_t i)
 			    (long long)p->make);
 	}
 	if (!run->automatic && !run->explicit && !run->blocked &&
-	    !e->stopping && p->strategy != STRATEGY_MANUAL && p->make > 0 &&
+	    !e->stopping && !topup_pending(e, p->policy) && p->strategy != STRATEGY_MANUAL && p->make > 0 &&
 	    pool_stock(p) < p->low_water &&
 	    run->auto_made < p->settings.max_per_run)
 		run_start_automatic(p, run);
@@ -217,9 +217,12 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 		&fail, "intend keys"))
 		return;
 	run->queue_automatic = !run->explicit;
-	/* When either fails the new rows are gone with the batch. */
-	if ((run->queue_automatic &&
-		!dispatch_auto_made(e, run, run->auto_made + n)) ||
+	/*
+	 * Asked for or not, they count against MaxPerRun until the pool was
+	 * full or the next topup. When either fails the new rows are gone with
+	 * the batch.
+	 */
+	if (!dispatch_auto_made(e, run, run->auto_made + n) ||
 	    !engine_commit(e)) {
 		run->nqueue = 0;
 		return;
@@ -247,11 +250,11 @@ queue_drop(struct engine *e, struct prun *run)
 		engine_result_noted(e);
 		engine_moved(e, run->row, KEY_INTENDED, KEY__STATES);
 	}
-	if (n > 0 && run->queue_automatic)
+	if (n > 0)
 		(void)dispatch_auto_made(e, run,
 		    run->auto_made > (int64_t)n ? run->auto_made - (int64_t)n
 						: 0);
-	else if (n > 0)
+	if (n > 0 && !run->queue_automatic)
 		run->left += (int64_t)n;
 }
 
@@ -424,6 +427,7 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 	s->id = run->queue[run->nqueue - 1];
 	s->pool_row = run->row;
 	s->automatic = run->queue_automatic;
+	s->single = plan_objects(r->conf, p->alg) == 1;
 	s->want = (struct keycheck_want){ .alg = p->alg,
 		.bits = p->bits,
 		.extractable = r->conf->allow_extraction };

@@ -300,9 +300,16 @@ engine_levels(struct engine *e)
 				for (int s = 0; s < KEY__STATES; s++)
 					if (key_state_living(s) ||
 					    s == KEY_INTENDED ||
-					    s == KEY_UNKNOWN ||
-					    s == KEY_MISSING)
+					    s == KEY_UNKNOWN)
 						held[k] += e->tallies[i].n[s];
+	/* Capacity is the token's: pairs of others take room, too. */
+	for (size_t k = 0; k < e->plan.ntokens; k++) {
+		const struct repo *r = engine_repo_find(e,
+		    e->plan.tokens[k].repository->name);
+
+		if (r != NULL)
+			held[k] += r->foreign + r->orphans;
+	}
 	plan_level(&e->plan, held);
 	free(held);
 	e->levels_old = false;

@@ -111,7 +111,8 @@ struct repository_view {
 	int64_t unknown, made; /* being settled, being verified */
 	int64_t missing, quarantined;
 	int64_t orphans;       /* ours by tag, without a row */
-	int64_t foreign, nameless; /* from the last look */
+	int64_t foreign;       /* pairs of others, at the last look */
+	int64_t nameless;      /* debris, objects */
 	int64_t deaths;	       /* workers that died, since start */
 	ksm_time looked;       /* last complete look; 0 never */
 };
@@ -119,7 +120,10 @@ size_t engine_repositories(const struct engine *e);
 void engine_repository_view(struct engine *e, size_t i,
     struct repository_view *out);
 
-/* Why a pool is not being filled: "" when nothing stands in the way. */
+/*
+ * Why a pool is not being filled, or may not be as full as it looks: "" when
+ * nothing stands in the way.
+ */
 void engine_pool_trouble(struct engine *e, size_t pool, char out[256]);
 /* Keys held back by MaxPerRun in pool i of the plan. */
 int64_t engine_pool_held(struct engine *e, size_t pool);

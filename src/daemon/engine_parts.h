@@ -37,6 +37,7 @@
 #define CLOCK_SLACK	5
 #define POOL_BAD	3 /* failed checks in a row that block a pool */
 #define POOL_MISSES	4 /* failures in a row before a topup gives up */
+#define TOPUP_LOOK_MS	(60 * 1000) /* an older look is taken again */
 #define TICKETS_KEPT	64 /* finished, not fetched */
 #define LOOK_DEADLINE	(10 * 60) /* s, at least, for an enumeration */
 
@@ -52,6 +53,7 @@ struct slot {
 	int64_t pool_row;
 	struct keycheck_want want;
 	bool automatic;
+	bool single;  /* its public half is not stored */
 	int64_t made; /* for RecycleAfter */
 	bool warm;    /* a verifier that stays for the next look */
 };
@@ -133,7 +135,9 @@ struct repo {
 	ksm_msec group_since; /* 0: no key waits to be verified */
 	ksm_msec waiting_at;	/* next look at the lock */
 	ksm_msec waiting_since;
-	int64_t deaths, orphans, foreign, nameless;
+	int64_t deaths;
+	int64_t orphans, foreign; /* pairs not on record, at the last look */
+	int64_t nameless;
 	ksm_time looked_at;
 	ksm_msec looked_ms;
 	ksm_msec look_took; /* the last complete one, start to end */
@@ -153,6 +157,7 @@ struct prun {
 	struct key_id queue[INTENT_MAX];
 	size_t nqueue;
 	bool queue_automatic;
+	int64_t ticket; /* the last topup that reached this pool */
 };
 
 /* Stock of every pool row of the store, wanted or not. */
@@ -165,6 +170,8 @@ struct tally {
 struct ticket {
 	int64_t number;
 	char *policy; /* NULL: all */
+	int64_t max;  /* keys per pool; -1: MaxPerRun */
+	ksm_msec asked;
 	struct topup_state state;
 	struct store_run run;
 	struct ticket *next;
@@ -193,6 +200,7 @@ struct engine {
 	bool recover; /* a batch was lost: settle as after a restart */
 	struct backoff store_backoff;
 	bool stopping;
+	bool only_asked; /* --once: nothing is refilled by itself */
 };
 
 /* engine.c */
@@ -271,10 +279,18 @@ bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_hello *h);
 void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f);
+/*
+ * No other key has that public key. KSM_EREFUSED: one has, `check` names it;
+ * KSM_ESTORE: not known, recovery has begun.
+ */
+enum ksm_err engine_key_fresh(struct engine *e, const struct key_id *id,
+    const struct key_facts *facts, struct ksm_fail *check);
 void engine_no_text(const struct hsm_no *no, char out[256]);
 
 /* topup.c: refills that somebody asked for */
 void topup_run(struct engine *e);
+/* Somebody waits for a topup of it: no refill by itself meanwhile. */
+bool topup_pending(const struct engine *e, const char *policy);
 void topup_count(struct engine *e, int64_t pool_row, bool automatic,
     bool made);
 

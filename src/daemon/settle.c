@@ -451,7 +451,8 @@ look_compare(struct engine *e, struct repo *r)
 		look_abandon(e, r);
 		goto out;
 	}
-	r->foreign = l->foreign;
+	/* Ids of another length come as objects, two to a pair. */
+	r->foreign = (l->foreign + 1) / 2;
 	for (size_t cursor = 0;;) {
 		const struct idmap_entry *s = idmap_next(&l->seen, &cursor);
 
@@ -467,6 +468,12 @@ look_compare(struct engine *e, struct repo *r)
 	r->nameless = l->nameless;
 	orphans_count(e, r);
 	r->foreign -= r->orphans;
+	if (!r->looked && r->foreign > 0 && store_serial_last(e->store) == 0)
+		log_warning("repository %s: %lld key pairs are in the token and "
+			    "this database has never made one; if a database "
+			    "was lost, restore it before anything else",
+		    r->name, (long long)r->foreign);
+	e->levels_old = true;
 	l->step = LOOK_APPLY;
 out:
 	free(rows);
@@ -786,11 +793,9 @@ key_adopt(struct engine *e, struct repo *r, const struct store_key *key,
 		.tag_zsk = -1,
 		.tag_ksk = -1,
 		.tag_revoked = -1 };
-	const struct alg *alg = alg_find(key->pool.alg);
 	struct ksm_fail fail;
 
-	made.single = r->conf != NULL && r->conf->skip_public_key &&
-	    alg != NULL && alg->family == ALG_RSA;
+	made.single = r->look.slot.single;
 	if (facts_ok) {
 		made.pub = facts->pub;
 		made.publen = facts->publen;
@@ -895,6 +900,11 @@ proof_note(struct engine *e, struct repo *r, const struct hsm_proof *proof,
 		memcmp(key->pub, facts.pub, key->publen) != 0))
 		err = ksm_failf(&check, KSM_EREFUSED,
 		    "its public key is not the one on record");
+	if (err == KSM_OK && key->state == KEY_UNKNOWN)
+		err = engine_key_fresh(e, &key->id, &facts, &check);
+	if (err == KSM_ESTORE)
+		goto out;
+	l->slot.single = proof != NULL && proof->publics == 0;
 	proof_judge(e, r, key, err, err == KSM_OK ? "" : check.text, &facts,
 	    facts_ok);
 out:

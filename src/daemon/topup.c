@@ -54,6 +54,52 @@ tickets_prune(struct engine *e)
 	}
 }
 
+bool
+topup_pending(const struct engine *e, const char *policy)
+{
+	bool pending = e->only_asked;
+
+	for (const struct ticket *t = e->tickets; t != NULL; t = t->next)
+		pending = pending ||
+		    (!t->state.done && ticket_covers(t, policy));
+	return pending;
+}
+
+/* Was the token looked at around the time the topup was asked for? */
+static bool
+look_fresh(struct engine *e, const struct ticket *t, size_t pool)
+{
+	const struct repo *r = dispatch_repo(e, &e->plan.pools[pool]);
+
+	return r != NULL && r->looked &&
+	    r->looked_ms + TOPUP_LOOK_MS >= t->asked;
+}
+
+/*
+ * Let the topup fill a pool, once: when it is asked for, or when the look
+ * that it waits for has shown that keys are missing.
+ */
+static void
+ticket_reach(struct engine *e, struct ticket *t, size_t pool)
+{
+	struct plan_pool *p = &e->plan.pools[pool];
+	struct prun *run = &e->runs[pool];
+	int64_t left = t->max >= 0 ? t->max : p->settings.max_per_run;
+
+	/* What is unknown may turn out never to have been made. */
+	if (run->ticket == t->number ||
+	    (p->make == 0 && p->stock[KEY_UNKNOWN] == 0))
+		return;
+	run->ticket = t->number;
+	/* Those already asked for are counted when they are made. */
+	t->state.wanted += (p->make < left ? p->make : left) +
+	    p->stock[KEY_INTENDED] + p->stock[KEY_UNKNOWN];
+	run->explicit = true;
+	if (run->left < left)
+		run->left = left;
+	(void)dispatch_auto_made(e, run, 0);
+}
+
 enum ksm_err
 engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
     struct ksm_fail *fail)
@@ -73,28 +119,23 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		err = ksm_failf(fail, KSM_ENOMEM, "topup: no memory");
 		goto out;
 	}
+	t->number = ++e->last_ticket;
+	t->max = want->max;
+	t->asked = engine_steady(e);
+	e->only_asked = e->only_asked || want->cause == RUN_ONCE;
 	engine_levels(e);
 	for (size_t i = 0; i < e->plan.npools; i++) {
-		struct plan_pool *p = &e->plan.pools[i];
 		struct prun *run = &e->runs[i];
-		int64_t left = want->max >= 0 ? want->max
-					      : p->settings.max_per_run;
 
-		if (!ticket_covers(t, p->policy))
+		if (!ticket_covers(t, e->plan.pools[i].policy))
 			continue;
-		/* Those already asked for are counted when they are made. */
-		t->state.wanted += (p->make < left ? p->make : left) +
-		    p->stock[KEY_INTENDED] + p->stock[KEY_UNKNOWN];
 		run->blocked = false;
 		run->bad = 0;
 		run->trouble[0] = '\0';
-		/* What is unknown may turn out never to have been made. */
-		if (p->make == 0 && p->stock[KEY_UNKNOWN] == 0)
-			continue;
-		run->explicit = true;
-		if (run->left < left)
-			run->left = left;
-		(void)dispatch_auto_made(e, run, 0);
+		run->automatic = false;
+		ticket_reach(e, t, i);
+		if (!look_fresh(e, t, i) && dispatch_repo(e, &e->plan.pools[i]))
+			dispatch_repo(e, &e->plan.pools[i])->look_wanted = true;
 	}
 	t->run = (struct store_run){ .cause = want->cause,
 		.uid = want->uid,
@@ -109,7 +150,6 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		(void)engine_stored(e, err, fail, "record a topup");
 		goto out;
 	}
-	t->number = ++e->last_ticket;
 	t->next = e->tickets;
 	e->tickets = t;
 	*ticket = t->number;
@@ -183,14 +223,16 @@ ticket_look(struct engine *e, struct ticket *t)
 
 		if (!ticket_covers(t, p->policy))
 			continue;
-		full = full && p->deficit == 0;
+		full = full && p->deficit == 0 && look_fresh(e, t, i);
 		if (pool_hopeless(e, i))
 			continue;
+		/* Whether the keys are still there is part of the question. */
+		if (look_fresh(e, t, i))
+			ticket_reach(e, t, i);
+		else
+			finished = false;
 		if (e->runs[i].explicit || p->stock[KEY_INTENDED] > 0 ||
 		    p->stock[KEY_UNKNOWN] > 0 || p->stock[KEY_MADE] > 0)
-			finished = false;
-		/* Once is also the hour of the look at what is there. */
-		if (t->run.cause == RUN_ONCE && !dispatch_repo(e, p)->looked)
 			finished = false;
 	}
 	if (!finished || (e->recover && !e->stopping &&
@@ -203,7 +245,7 @@ ticket_look(struct engine *e, struct ticket *t)
 		if (!ticket_covers(t, p->policy))
 			continue;
 		e->runs[i].explicit = false;
-		if (p->deficit == 0)
+		if (p->deficit == 0 && look_fresh(e, t, i))
 			continue;
 		engine_pool_trouble(e, i, trouble);
 		if (trouble[0] == '\0')

@@ -120,11 +120,12 @@ engine_pool_trouble(struct engine *e, size_t pool, char out[256])
 	struct repository_view view = { .status = REPO_OK };
 
 	out[0] = '\0';
-	if (p->deficit == 0)
-		return;
 	for (size_t i = 0; i < e->nconf; i++)
 		if (e->repos[i] == r)
 			engine_repository_view(e, i, &view);
+	if (p->deficit == 0 && (p->required == 0 || view.status == REPO_OK ||
+	    view.status == REPO_STARTING))
+		return;
 	if (e->clock_bad)
 		(void)engine_clock_trouble(e, out);
 	else if (e->recover)

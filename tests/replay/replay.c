@@ -27,7 +27,8 @@
  * LEFT is what a worker that ends leaves of its key: nothing, whole, public,
  * private, or WHAT+T: WHAT at once and the whole pair after T. LIE is what is
  * wrong with the next answers: no, signature, sensitive, extractable, id,
- * silent. Keys are k1, k2, ... in the order in which they are asked for.
+ * silent, twin (the public key of an earlier one). Keys are k1, k2, ... in the
+ * order in which they are asked for.
  *
  *   at T auto | by-hand      workers answer by themselves, or as told
  *   at T WHO REPOSITORY WHAT, where WHO is worker (a generator), verifier or
@@ -110,10 +111,11 @@ enum lie {
 	LIE_EXTRACTABLE,
 	LIE_ID,
 	LIE_SILENT,
+	LIE_TWIN,
 	LIE__COUNT
 };
 static const char *const lie_text[LIE__COUNT] = { "no", "signature",
-	"sensitive", "extractable", "id", "silent" };
+	"sensitive", "extractable", "id", "silent", "twin" };
 
 /* What a worker that ends leaves of the key it was making. */
 struct left {
@@ -369,6 +371,25 @@ key_pair(struct world *w, size_t n)
 	if (k->pkey == NULL)
 		die(w, "no keys of %s here", alg->name);
 	return k->pkey;
+}
+
+/* A key that is not made yet will be the first of its kind once more. */
+static void
+key_twin(struct world *w, size_t n)
+{
+	struct key *k = &w->keys[n];
+
+	for (size_t i = 0; i < n; i++) {
+		struct key *first = &w->keys[i];
+
+		if (first->alg != k->alg || first->bits != k->bits ||
+		    first->pkey == NULL)
+			continue;
+		k->pkey = first->pkey;
+		(void)EVP_PKEY_up_ref(k->pkey);
+		return;
+	}
+	die(w, "no earlier key to make a twin of");
 }
 
 static void
@@ -1200,6 +1221,8 @@ io_send(void *ctx, worker_no no, const struct hsm_msg *m, ksm_msec deadline,
 		w->keys[c->key] = (struct key){ .id = m->u.generate.id,
 			.alg = m->u.generate.alg,
 			.bits = m->u.generate.bits };
+		if (c->site->lie == LIE_TWIN)
+			key_twin(w, c->key);
 		(void)snprintf(name, sizeof(name), " k%zu", w->nkeys);
 	} else if (m->type == HSM_DESTROY) {
 		destroy_check(w, c->site, &m->u.destroy);
