@@ -51,7 +51,7 @@ enum repository_set {
 struct draft {
 	struct conf_repository r;
 	unsigned set;
-	int64_t pin_line;
+	int64_t pin_line, sync_line;
 	bool merged;
 };
 
@@ -155,6 +155,7 @@ struct ksmpool {
 	struct pool_rule *pools;
 	size_t npools;
 	int64_t pin_line;
+	int64_t user_line, group_line; /* 0: not written */
 };
 
 /* Paths, user and log level go into file->conf. */
@@ -196,6 +197,8 @@ void loaded_clear(struct loaded *l);
 
 /* Host checks and what is missing, after merging. `here`: it is this host. */
 void repositories_check(struct conf *c, bool here);
+/* What `own`, ksmpool.xml, names and this host lacks; before merging. */
+void host_check(struct xml_file *own, const struct ksmpool *k);
 
 /* ---- what main does with it ------------------------------------------ */
 

@@ -474,6 +474,7 @@ repository_value(struct reading *m, const struct xml_node *n)
 		break;
 	case M_SYNCPATH:
 		path_set(m, &d->r.sync_path, n);
+		d->sync_line = n->line;
 		d->set |= SET_SYNC;
 		break;
 	case M_SEARCHFIRST:
@@ -800,10 +801,12 @@ daemon_value(struct reading *m, const struct xml_node *n)
 	case M_SOCKET_GROUP:
 		if (fits(m, n, "the name of the group is too long", 64))
 			text_set(m, &c->socket_group, strdup(n->text));
+		m->out->group_line = n->line;
 		break;
 	case M_USER:
 		if (fits(m, n, "the name of the user is too long", 64))
 			text_set(m, &c->user, strdup(n->text));
+		m->out->user_line = n->line;
 		break;
 	case M_LOGLEVEL:
 		if (n->ok)

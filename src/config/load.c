@@ -359,6 +359,8 @@ config_load(const struct inputs *in, struct loaded *out, struct ksm_fail *fail)
 		goto out;
 	if (err == KSM_OK)
 		err = opendnssec_load(in, c, &p, fail);
+	if (err == KSM_OK && p.own_sound)
+		host_check(&own, &p.own);
 	if (err == KSM_OK)
 		err = repositories_merge(c, &p, fail);
 	if (err != KSM_OK)

@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,4 +275,88 @@ repositories_check(struct conf *c, bool here)
 			    r->name,
 			    "PINFile or PINCredential in ksmpool.xml, or PIN");
 	}
+}
+
+/* ---- what the host lacks ---------------------------------------------- */
+
+/* Sorted out as initgroups(3) does when the daemon becomes that user. */
+static bool
+is_member(const struct passwd *pw, gid_t gid)
+{
+	gid_t *groups = NULL;
+	int n = 0, room;
+	bool found = false;
+
+	(void)getgrouplist(pw->pw_name, pw->pw_gid, NULL, &n);
+	room = n;
+	groups = calloc((size_t)n + 1, sizeof(*groups));
+	if (groups == NULL ||
+	    getgrouplist(pw->pw_name, pw->pw_gid, groups, &room) == -1)
+		room = 0;
+	for (int i = 0; i < room; i++)
+		found = found || groups[i] == gid;
+	free(groups);
+	return found;
+}
+
+static void
+sync_path_check(struct xml_file *own, const struct draft *d)
+{
+	const char *path = d->r.sync_path;
+	struct stat st;
+	char what[160];
+
+	if (path == NULL)
+		return;
+	if (stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			xml_find(own, CONF_WARNING, d->sync_line,
+			    "SyncPath is not a directory", path,
+			    "a directory on the token's file system");
+		return;
+	}
+	if (errno == EACCES) {
+		xml_find(own, CONF_NOTICE, d->sync_line,
+		    "SyncPath cannot be looked at by this user; the daemon's "
+		    "user must be able to open it",
+		    path, NULL);
+		return;
+	}
+	(void)snprintf(what, sizeof(what),
+	    "SyncPath is missing on this host: %s", strerror(errno));
+	xml_find(own, CONF_WARNING, d->sync_line, what, path,
+	    "a directory on the token's file system");
+}
+
+/*
+ * Whoever checks may do so elsewhere, so these are warnings. A user that
+ * nobody wrote down is only noticed: a daemon that is not started as root
+ * never asks for it.
+ */
+void
+host_check(struct xml_file *own, const struct ksmpool *k)
+{
+	const struct conf *c = own->conf;
+	const struct passwd *pw = getpwnam(c->user);
+	const struct group *gr;
+
+	for (size_t i = 0; i < k->repositories.n; i++)
+		sync_path_check(own, &k->repositories.items[i]);
+	if (pw == NULL)
+		xml_find(own, k->user_line > 0 ? CONF_WARNING : CONF_NOTICE,
+		    k->user_line,
+		    "the User that ksmpoold becomes is missing on this host",
+		    c->user, "a user; systemd-sysusers makes 'ksmpool'");
+	if (c->socket_group == NULL)
+		return;
+	gr = getgrnam(c->socket_group);
+	if (gr == NULL)
+		xml_find(own, CONF_WARNING, k->group_line,
+		    "the Group of the Socket is missing on this host",
+		    c->socket_group, "a group");
+	else if (pw != NULL && pw->pw_uid != 0 && !is_member(pw, gr->gr_gid))
+		xml_find(own, CONF_WARNING, k->group_line,
+		    "the User is no member of the Group, so ksmpoold cannot "
+		    "give the socket to it",
+		    c->socket_group, "a group that '%s' is in", c->user);
 }

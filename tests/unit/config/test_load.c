@@ -380,6 +380,51 @@ files_alone_say_what_was_not_checked(void **ctx)
 }
 
 static void
+what_this_host_lacks_is_said_with_its_line(void **ctx)
+{
+	static const struct expect cases[] = {
+		{ "user", OWN("\n<Daemon>\n<User>no-such-user</User></Daemon>"),
+		    CONF_WARNING, 3, "User that ksmpoold becomes is missing" },
+		{ "group", OWN("<Daemon><User>root</User><Socket>\n"
+		    "<Group>no-such-group</Group></Socket></Daemon>"),
+		    CONF_WARNING, 2, "Group of the Socket is missing" },
+		{ "member", OWN("<Daemon><User>nobody</User><Socket>\n"
+		    "<Group>daemon</Group></Socket></Daemon>"),
+		    CONF_WARNING, 2, "the User is no member of the Group" },
+		{ "sync", OWN("<RepositoryList>\n<Repository name='one'>\n"
+		    "<SyncPath>nowhere</SyncPath></Repository>"
+		    "</RepositoryList>"),
+		    CONF_WARNING, 3, "SyncPath is missing on this host" },
+		{ "sync to a file", OWN("<RepositoryList>\n"
+		    "<Repository name='one'><SyncPath>kasp.xml</SyncPath>"
+		    "</Repository></RepositoryList>"),
+		    CONF_WARNING, 2, "SyncPath is not a directory" },
+	};
+	static const char fine[] = OWN("<RepositoryList><Repository name='one'>"
+	    "<SyncPath>.</SyncPath></Repository></RepositoryList><Daemon>"
+	    "<User>daemon</User><Socket><Group>daemon</Group></Socket>"
+	    "</Daemon>");
+	struct site *s = *ctx;
+	struct loaded l;
+
+	for (size_t i = 0; i < nitems(cases); i++) {
+		put(s, "ksmpool.xml", cases[i].text, 0644);
+		load(s, &l);
+		expect_said(&cases[i], &l.conf);
+		assert_int_equal(l.conf.errors, 0);
+		assert_int_equal(l.conf.warnings, 1);
+		loaded_clear(&l);
+	}
+	put(s, "ksmpool.xml", fine, 0644);
+	load(s, &l);
+	if (l.conf.errors + l.conf.warnings != 0) {
+		said_show(&l.conf);
+		fail_msg("findings");
+	}
+	loaded_clear(&l);
+}
+
+static void
 what_is_sent_is_what_was_read(void **ctx)
 {
 	static const char pin[] = "1234";
@@ -463,6 +508,7 @@ main(void)
 		TEST(a_module_that_is_not_there_is_an_error_on_its_own_host),
 		TEST(two_names_of_one_module_do_not_hide_a_clash),
 		TEST(files_alone_say_what_was_not_checked),
+		TEST(what_this_host_lacks_is_said_with_its_line),
 		TEST(what_is_sent_is_what_was_read),
 		TEST(the_file_alone_opens_no_file_that_it_names),
 	};
