@@ -185,6 +185,13 @@ enum ksm_err store_keys_orphan(struct store *st, ksm_time now, int64_t *n,
 enum ksm_err store_key_get(struct store *st, const struct key_id *id,
     struct store_key *out, struct ksm_fail *fail);
 
+/*
+ * The oldest key other than `but` with that digest of its public key, in
+ * whatever state it is or was. KSM_ENOENT: there is none.
+ */
+enum ksm_err store_digest_find(struct store *st, const uint8_t digest[32],
+    const struct key_id *but, struct key_id *out, struct ksm_fail *fail);
+
 /* Short facts of every key of one repository, for comparing with a token. */
 struct store_brief {
 	struct key_id id;

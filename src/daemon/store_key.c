@@ -349,6 +349,30 @@ store_key_get(struct store *st, const struct key_id *id, struct store_key *out,
 }
 
 enum ksm_err
+store_digest_find(struct store *st, const uint8_t digest[32],
+    const struct key_id *but, struct key_id *out, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_DIGEST_FIND];
+	enum ksm_err err = KSM_OK;
+	struct key_id id;
+	int rc = SQLITE_ERROR;
+
+	if (bind_blob(q, ":digest", digest, 32) == SQLITE_OK &&
+	    bind_blob(q, ":but", but->bytes, sizeof(but->bytes)) == SQLITE_OK)
+		rc = sqlite3_step(q);
+	if (rc == SQLITE_DONE)
+		err = ksm_failf(fail, KSM_ENOENT, "no such public key");
+	else if (rc != SQLITE_ROW)
+		err = store_failed(st, "find public key", fail);
+	else if (!id_read(q, 1, &id))
+		err = unreadable(st, q, fail);
+	else
+		*out = id;
+	stmt_done(q);
+	return err;
+}
+
+enum ksm_err
 store_keys_brief(struct store *st, const char *repository, int64_t *cursor,
     struct store_brief *out, size_t max, size_t *n, struct ksm_fail *fail)
 {

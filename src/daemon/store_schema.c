@@ -127,6 +127,8 @@ static const char schema_1[] =
     ") STRICT;"
     /* With the row number in it, as every index: pages of one state. */
     "CREATE INDEX key_by_state ON key (state);"
+    /* A token that makes the same key twice is found out by it. */
+    "CREATE INDEX key_by_digest ON key (digest) WHERE digest IS NOT NULL;"
 
     /*
      * How many keys of each state a pool has. Kept by the triggers below:

@@ -118,6 +118,9 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_KEY_GET] =
 	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
 	    "WHERE k.cka_id = :id",
+	[ST_DIGEST_FIND] =
+	    "SELECT row, cka_id FROM key WHERE digest = :digest "
+	    "AND cka_id <> :but ORDER BY row LIMIT 1",
 	[ST_KEYS_BRIEF] =
 	    "SELECT k.row, k.cka_id, k.serial, k.state, k.was, k.proved, "
 	    "k.single, p.alg FROM key k CROSS JOIN pool p ON p.row = k.pool "

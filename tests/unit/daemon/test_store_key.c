@@ -268,6 +268,33 @@ an_unknown_key_is_adopted_with_its_answer(void **ctx)
 }
 
 static void
+the_same_public_key_is_found_in_whatever_state(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	struct key_id id = key_in(b, pool, KEY_DESTROYED, 0);
+	struct key_id other = key_intended(b, pool), found;
+	struct store_made made = answer(T0 + 99);
+
+	assert_int_equal(
+	    store_digest_find(b->st, made.digest, &id, &found, &b->fail),
+	    KSM_ENOENT);
+	ok(b, store_digest_find(b->st, made.digest, &other, &found, &b->fail));
+	assert_int_equal(key_id_cmp(&found, &id), 0);
+	ok(b, store_key_made(b->st, &other, &made, T0 + 99, &b->fail));
+	ok(b, store_digest_find(b->st, made.digest, &id, &found, &b->fail));
+	assert_int_equal(key_id_cmp(&found, &other), 0);
+	assert_int_equal(
+	    store_digest_find(b->st, (const uint8_t[32]){ 1 }, &id, &found,
+		&b->fail),
+	    KSM_ENOENT);
+	assert_int_equal(
+	    ask(b, "SELECT count(*) FROM pragma_index_list('key') "
+		   "WHERE name = 'key_by_digest'"),
+	    1);
+}
+
+static void
 serials_grow_and_are_never_used_twice(void **ctx)
 {
 	struct bed *b = *ctx;
@@ -834,6 +861,7 @@ main(void)
 #define opened(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
 		opened(an_id_is_the_tag_and_random_bytes),
+		opened(the_same_public_key_is_found_in_whatever_state),
 		opened(an_id_that_is_taken_is_thrown_again),
 		opened(dice_that_repeat_for_ever_are_a_fault),
 		opened(without_randomness_no_id_of_the_batch_is_kept),
