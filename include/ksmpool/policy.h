@@ -67,6 +67,8 @@ struct conf_repository {
 	size_t nenv;
 	char *file; /* where it was written */
 	int64_t line;
+	/* ksmpool-config only: settings whose value a finding refuses, bits */
+	unsigned faulty;
 };
 
 enum strategy {

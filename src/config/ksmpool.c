@@ -253,6 +253,7 @@ uri_take(struct reading *m, const struct xml_node *n)
 		return;
 	if (strstr(n->text, "pin-value") != NULL ||
 	    strstr(n->text, "pin-source") != NULL) {
+		m->draft->r.faulty |= SET_URI;
 		/* the value may hold the PIN: it is not shown */
 		xml_find(m->file, CONF_ERROR, n->line,
 		    "a token URI with a PIN in it", NULL,
@@ -273,6 +274,7 @@ uri_take(struct reading *m, const struct xml_node *n)
 		 strstr(n->text, ";serial=") == NULL)
 		bad = "a token URI that names no token";
 	if (bad != NULL) {
+		m->draft->r.faulty |= SET_URI;
 		xml_find(m->file, CONF_ERROR, n->line, bad, n->text,
 		    "pkcs11:token=LABEL;serial=SERIAL, either or both");
 		return;
@@ -399,6 +401,7 @@ pin_source(struct reading *m, const struct xml_node *n)
 		if (!fits(m, n, "the name of the credential is too long", 255))
 			return;
 		if (strchr(n->text, '/') != NULL || n->text[0] == '.') {
+			d->r.faulty |= SET_PIN;
 			xml_find(m->file, CONF_ERROR, n->line,
 			    "not the name of a credential", n->text,
 			    "a name without / as in LoadCredential=");
@@ -420,12 +423,34 @@ number_set(
 	d->set |= bit;
 }
 
+/* What is missing for its value is not missed once more. */
+static unsigned
+faulty_bit(int id)
+{
+	switch (id) {
+	case M_MODULE:
+		return SET_MODULE;
+	case M_LABEL:
+		return SET_LABEL;
+	case M_URI:
+		return SET_URI;
+	case M_PINFILE:
+	case M_PINCREDENTIAL:
+	case M_PIN:
+		return SET_PIN;
+	default:
+		return 0;
+	}
+}
+
 static void
 repository_value(struct reading *m, const struct xml_node *n)
 {
 	struct draft *d = m->draft;
 	int64_t sessions = d->r.sessions;
 
+	if (!n->ok)
+		d->r.faulty |= faulty_bit(n->id);
 	switch (n->id) {
 	case M_MODULE:
 		path_set(m, &d->r.module, n);

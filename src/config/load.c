@@ -51,6 +51,7 @@ repository_refine(struct conf_repository *r, struct draft *own)
 {
 	struct conf_repository *o = &own->r;
 
+	r->faulty |= o->faulty;
 	if ((own->set & SET_MODULE) != 0)
 		text_move(&r->module, &o->module);
 	if ((own->set & SET_URI) != 0) {

@@ -175,8 +175,10 @@ repository_value(struct reading *o, const struct xml_node *n)
 			text_set(o, &d->r.token_label, strdup(n->text));
 		break;
 	case O_PIN:
-		if (!n->ok)
+		if (!n->ok) {
+			d->r.faulty |= SET_PIN;
 			break;
+		}
 		o->err = pin_seal(d, o->file, n, &o->fail);
 		if (o->out->pin_line == 0)
 			o->out->pin_line = n->line;

@@ -83,6 +83,7 @@ pin_seal(struct draft *d, struct xml_file *file, const struct xml_node *n,
 	int fd = -1;
 
 	if (n->len > PIN_BYTES_MAX) {
+		d->r.faulty |= SET_PIN;
 		xml_find(file, CONF_ERROR, n->line, "the PIN is too long", NULL,
 		    "1 to %d bytes", PIN_BYTES_MAX);
 		return KSM_OK;
@@ -143,8 +144,8 @@ module_check(struct xml_file *file, const struct conf_repository *r, bool here)
 	char what[160];
 
 	if (r->module == NULL) {
-		if (file->in == CONF_OPENDNSSEC)
-			return; /* required there: the reader has said so */
+		if (file->in == CONF_OPENDNSSEC || (r->faulty & SET_MODULE))
+			return; /* the reader has said so */
 		xml_find(file, CONF_ERROR, r->line,
 		    "repository without a Module", r->name,
 		    "the path of a PKCS#11 module");
@@ -244,7 +245,8 @@ static void
 token_check(struct xml_file *file, const struct conf_repository *r)
 {
 	if (r->token_label == NULL && r->token_uri == NULL &&
-	    file->in != CONF_OPENDNSSEC)
+	    file->in != CONF_OPENDNSSEC &&
+	    (r->faulty & (SET_LABEL | SET_URI)) == 0)
 		xml_find(file, CONF_ERROR, r->line,
 		    r->token_serial != NULL
 			? "repository with a TokenSerial and no TokenLabel"
@@ -268,7 +270,7 @@ repositories_check(struct conf *c, bool here)
 		module_twice_check(&file, c, i);
 		if (r->pin == PIN_FILE)
 			pin_file_check(&file, r, here);
-		else if (r->pin == PIN_NONE)
+		else if (r->pin == PIN_NONE && (r->faulty & SET_PIN) == 0)
 			xml_find(&file, CONF_WARNING, r->line,
 			    "repository without a PIN: nobody is asked for "
 			    "it, so workers cannot log in",

@@ -164,6 +164,25 @@ a_repository_of_ours_may_stand_beside_theirs(void **ctx)
 }
 
 static void
+a_value_that_is_refused_is_not_missed_as_well(void **ctx)
+{
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWN("<RepositoryList>\n<Repository name='two'>"
+	    "<Module/><TokenLabel/><PINFile/></Repository>"
+	    "<Repository name='three'><Module>module.so</Module>"
+	    "<TokenURI>pkcs11:</TokenURI><PINCredential>a/b</PINCredential>"
+	    "</Repository></RepositoryList>"), 0644);
+	load(s, &l);
+	if (l.conf.errors != 5 || l.conf.warnings != 0) {
+		said_show(&l.conf);
+		fail_msg("not one finding for each of five values");
+	}
+	loaded_clear(&l);
+}
+
+static void
 what_conf_xml_does_not_name_is_missed(void **ctx)
 {
 	struct site *s = *ctx;
@@ -497,6 +516,7 @@ main(void)
 		TEST(an_installation_of_opendnssec_is_taken_as_it_is),
 		TEST(a_repository_of_ours_refines_theirs),
 		TEST(a_repository_of_ours_may_stand_beside_theirs),
+		TEST(a_value_that_is_refused_is_not_missed_as_well),
 		TEST(what_conf_xml_does_not_name_is_missed),
 		TEST(a_configuration_that_is_not_there_is_one_error),
 		TEST(a_fixed_number_without_its_strategy_is_a_warning),
