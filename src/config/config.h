@@ -208,6 +208,12 @@ enum ksm_err config_send(const struct conf *c, int sock, struct ksm_fail *fail);
 struct check_options {
 	bool strict, json;
 };
+/*
+ * What takes the place of the report with --json: {"version":1,"error":{...}}
+ * or another document of one member.
+ */
+void config_say_error(const char *code, const char *text, const char *hint);
+void config_say(const char *name, const char *text);
 /* Report on standard output; *status is the exit status. */
 enum ksm_err config_report(const struct loaded *l,
     const struct check_options *options, int *status, struct ksm_fail *fail);

@@ -99,33 +99,67 @@ run_check(const struct inputs *in, const struct check_options *how)
 	err = config_load(in, &loaded, &fail);
 	if (err == KSM_OK)
 		err = config_report(&loaded, how, &status, &fail);
-	if (err != KSM_OK)
+	if (err != KSM_OK && how->json)
+		config_say_error("failed", fail.text, NULL);
+	else if (err != KSM_OK)
 		log_error("check: %s", fail.text);
 	loaded_clear(&loaded);
 	return err == KSM_OK ? status : EXIT_FAULT;
 }
 
 static int
-usage(const char *why, const char *what)
+usage(bool json, const char *why, const char *what)
 {
-	if (why != NULL)
-		(void)fprintf(stderr, "ksmpool-config: %s%s\n", why,
-		    what != NULL ? what : "");
-	(void)fputs("Try 'ksmpool-config --help'.\n", stderr);
+	char text[256];
+
+	(void)snprintf(text, sizeof(text), "%s%s", why, what);
+	if (json)
+		config_say_error("usage", text,
+		    "'ksmpool-config --help' says more");
+	else
+		(void)fprintf(stderr,
+		    "ksmpool-config: %s\nTry 'ksmpool-config --help'.\n",
+		    text);
 	return EXIT_USAGE;
+}
+
+/* After getopt_long(3) said `o` of the word before optind. */
+static int
+option_fault(bool json, int o, char *const argv[])
+{
+	const char *word = argv[optind - 1];
+	char letter[3] = { '-', (char)optopt, '\0' };
+
+	if (o == ':')
+		return usage(json, "an option without its value: ", word);
+	if (optopt >= OPT_CONFIG)
+		return usage(json, "an option that takes no value: ", word);
+	return usage(json, "unknown option: ", optopt != 0 ? letter : word);
+}
+
+/* Before anything can be wrong: in which form shall errors be said? */
+static bool
+json_wanted(int argc, char *const argv[])
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			return true;
+	return false;
 }
 
 int
 main(int argc, char *argv[])
 {
-	struct check_options how = { .strict = false, .json = false };
+	struct check_options how = { .strict = false };
 	struct inputs in = { .config = NULL };
 	const char *command;
 	int o;
 
 	log_open("ksmpool-config");
 	process_close_up();
-	while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	how.json = json_wanted(argc, argv);
+	opterr = 0;
+	while ((o = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
 		switch (o) {
 		case OPT_CONFIG:
 			in.config = optarg;
@@ -150,37 +184,44 @@ main(int argc, char *argv[])
 			break;
 		case 'h':
 		case OPT_HELP:
-			(void)fputs(usage_text, stdout);
+			if (how.json)
+				config_say("help", usage_text);
+			else
+				(void)fputs(usage_text, stdout);
 			return 0;
 		case OPT_VERSION:
-			(void)puts("ksmpool-config " KSM_VERSION);
+			if (how.json)
+				config_say("config_version", KSM_VERSION);
+			else
+				(void)puts("ksmpool-config " KSM_VERSION);
 			return 0;
 		default:
-			return usage(NULL, NULL);
+			return option_fault(how.json, o, argv);
 		}
 	}
 	if (optind == argc)
-		return usage("a command is missing: check or send", NULL);
+		return usage(how.json, "a command is missing: ",
+		    "check or send");
 	command = argv[optind++];
 	if (optind != argc)
-		return usage("unexpected argument: ", argv[optind]);
+		return usage(how.json, "unexpected argument: ", argv[optind]);
 
 	if (strcmp(command, "send") == 0) {
 		if (in.config == NULL)
-			return usage("send needs --config FILE", NULL);
+			return usage(how.json, "send needs --config FILE", "");
 		if (in.kasp != NULL || in.zonelist != NULL ||
 		    in.opendnssec != NULL || how.strict || how.json)
-			return usage("send takes --config and --own only",
-			    NULL);
+			return usage(how.json,
+			    "send takes --config and --own only", "");
 		return run_send(&in);
 	}
 	if (strcmp(command, "check") == 0) {
 		if (in.own)
-			return usage("--own is for send", NULL);
+			return usage(how.json, "--own is for send", "");
 		if (in.config == NULL && in.kasp == NULL &&
 		    in.zonelist == NULL && in.opendnssec == NULL)
 			in.config = KSM_SYSCONFDIR "/ksmpool.xml";
 		return run_check(&in, &how);
 	}
-	return usage("unknown command: ", command);
+	return usage(how.json, "unknown command: ", command);
 }

@@ -368,6 +368,30 @@ json_report(const struct loaded *l, const struct plan *plan,
 	return err;
 }
 
+static void
+document_print(json_t *doc)
+{
+	if (doc != NULL)
+		(void)json_dumpf(doc, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+	json_decref(doc);
+}
+
+void
+config_say_error(const char *code, const char *text, const char *hint)
+{
+	document_print(json_pack("{s:i, s:{s:s, s:o, s:o}}", "version", 1,
+	    "error", "code", code, "text", ctl_text(text),
+	    "hint", text_or_null(hint)));
+}
+
+void
+config_say(const char *name, const char *text)
+{
+	document_print(json_pack("{s:i, s:o}", "version", 1, name,
+	    ctl_text(text)));
+}
+
 enum ksm_err
 config_report(const struct loaded *l, const struct check_options *options,
     int *status, struct ksm_fail *fail)

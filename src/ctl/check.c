@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,27 @@ check_quietly(const char *path, char *const *argv)
 	return status;
 }
 
+/* In the form that was asked for. */
+static int
+say_failed(bool json, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int
+say_failed(bool json, const char *fmt, ...)
+{
+	const struct run_streams to = { .out = stdout, .err = stderr };
+	struct ctl_reply r = {
+		.type = CTL_ERROR, .exit = CTL_FAILED, .code = "failed"
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(r.text, sizeof(r.text), fmt, ap);
+	va_end(ap);
+	run_say_error(&to, json, "check", &r);
+	return CTL_FAILED;
+}
+
 /*
  * The caller's own rights are the point: a file the caller cannot read is a
  * finding. So nothing is asked of the daemon, and nothing is gained by exec.
@@ -89,25 +111,19 @@ check_exec(const struct ctl_call *call)
 	char own[PATH_MAX], path[PATH_MAX];
 	const char **argv = NULL;
 	size_t n = 0, count = 0;
-	bool quiet = call->quiet;
-	int status = CTL_FAILED;
+	bool quiet = call->quiet, json = call->json;
+	int status;
 
-	while (call->rest != NULL && call->rest[count] != NULL)
-		count++;
+	for (; call->rest != NULL && call->rest[count] != NULL; count++)
+		json = json || strcmp(call->rest[count], "--json") == 0;
 	if (!reader_at(getenv("KSMPOOL_LIBEXEC"), path) &&
 	    !(own_directory(own) && reader_at(own, path)) &&
-	    !reader_at(KSM_BINDIR, path)) {
-		(void)fprintf(stderr,
-		    "ksmctl: check: %s is not beside ksmctl "
-		    "and not in %s\n",
-		    READER, KSM_BINDIR);
-		return CTL_FAILED;
-	}
+	    !reader_at(KSM_BINDIR, path))
+		return say_failed(json,
+		    READER " is not beside ksmctl and not in " KSM_BINDIR);
 	argv = calloc(count + 4, sizeof(*argv));
-	if (argv == NULL) {
-		(void)fprintf(stderr, "ksmctl: check: out of memory\n");
-		return CTL_FAILED;
-	}
+	if (argv == NULL)
+		return say_failed(json, "out of memory");
 	argv[n++] = READER;
 	argv[n++] = "check";
 	if (call->json)
@@ -119,14 +135,12 @@ check_exec(const struct ctl_call *call)
 			argv[n++] = call->rest[i];
 	}
 	/* --json asks for a document; that wins. */
-	for (size_t i = 2; i < n && quiet; i++)
-		quiet = strcmp(argv[i], "--json") != 0;
-	if (quiet)
+	if (quiet && !json)
 		status = check_quietly(path, (char *const *)(uintptr_t)argv);
 	else {
 		(void)execv(path, (char *const *)(uintptr_t)argv);
-		(void)fprintf(stderr, "ksmctl: check: cannot start %s: %s\n",
-		    path, strerror(errno));
+		status = say_failed(
+		    json, "cannot start %s: %s", path, strerror(errno));
 	}
 	free(argv);
 	return status;

@@ -110,6 +110,7 @@ static const struct ctl_command commands[] = {
 	    .stream = true,
 	    .print = print_key_count,
 	    .print_item = print_key_row,
+	    .note = note_key_list,
 	    .trouble = trouble_key_list,
 	},
 	{
@@ -161,6 +162,7 @@ static const struct ctl_command commands[] = {
 	{
 	    .name = "version",
 	    .summary = "versions of ksmctl and of the running daemon",
+	    .own_version = true,
 	    .print = print_version,
 	},
 };

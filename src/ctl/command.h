@@ -52,10 +52,16 @@ struct ctl_command {
 	void (*print)(FILE *out, const json_t *doc);
 	/* One item of a stream. */
 	void (*print_item)(FILE *out, const json_t *item, bool first);
+	/*
+	 * A line on standard error beside the answer, or nothing; not with
+	 * --json, which has it inside, nor beside the line of --quiet.
+	 */
+	void (*note)(FILE *err, const json_t *doc);
 	/* One line that says what is wrong, for --quiet. */
 	void (*trouble)(FILE *out, const json_t *doc);
 	/* Instead of asking the daemon. Returns the exit status. */
 	int (*local)(const struct ctl_call *call);
+	bool own_version; /* the document tells ksmctl's version, too */
 	bool verbatim; /* what follows the name is for another program */
 };
 

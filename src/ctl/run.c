@@ -67,6 +67,39 @@ run_say_error(const struct run_streams *to, bool json, const char *command,
 	json_decref(doc);
 }
 
+void
+run_say_version(const struct run_streams *to)
+{
+	json_t *doc = json_pack("{s:i, s:s}", "version", MSG_CTL_VERSION,
+	    "ksmctl_version", KSM_VERSION);
+
+	document_print(to->out, doc);
+	json_decref(doc);
+}
+
+/* `c` NULL: of all commands. */
+void
+run_say_help(const struct run_streams *to, const struct ctl_command *c)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	json_t *doc = NULL;
+
+	if (f == NULL)
+		return;
+	if (c != NULL)
+		help_print_command(f, c);
+	else
+		help_print(f);
+	if (fclose(f) == 0)
+		doc = json_pack("{s:i, s:s}", "version", MSG_CTL_VERSION,
+		    "help", text);
+	document_print(to->out, doc);
+	json_decref(doc);
+	free(text);
+}
+
 /* A pipe or socket that nobody reads: poll(2) says so, whatever failed. */
 static bool
 reader_gone(FILE *out)
@@ -190,6 +223,9 @@ take_result(const struct ctl_call *call, const struct run_streams *to,
 		document_print(to->out, a->doc);
 	else if (!call->quiet)
 		c->print(to->out, a->doc);
+	if (c->note != NULL && !call->json &&
+	    (!call->quiet || r->exit == CTL_OK))
+		c->note(to->err, a->doc);
 	if (!call->quiet || r->exit == CTL_OK)
 		return;
 	(void)fprintf(to->err, "ksmctl: %s: ", c->name);
@@ -251,6 +287,9 @@ document_new(const struct ctl_command *c)
 {
 	json_t *doc = json_pack("{s:i}", "version", MSG_CTL_VERSION);
 
+	if (c->own_version)
+		(void)json_object_set_new(doc, "ksmctl_version",
+		    json_string(KSM_VERSION));
 	for (size_t i = 0; i < nitems(c->lists) && c->lists[i] != NULL; i++)
 		(void)json_object_set_new(doc, c->lists[i], json_array());
 	return doc;

@@ -20,6 +20,10 @@ int run_call(const struct ctl_call *call, const struct run_streams *to);
 void run_say_error(const struct run_streams *to, bool json, const char *command,
     const struct ctl_reply *r);
 
+/* What ksmctl says of itself, without a daemon: one JSON document. */
+void run_say_version(const struct run_streams *to);
+void run_say_help(const struct run_streams *to, const struct ctl_command *c);
+
 /*
  * Flush; an error of `out` becomes the exit status. A reader that has gone
  * (EPIPE) has seen enough: that is no error.
