@@ -612,11 +612,26 @@ print_key_count(FILE *out, const json_t *doc)
 }
 
 void
+note_key_list(FILE *err, const json_t *doc)
+{
+	int64_t n = number(doc, "unsettled");
+
+	if (n > 0)
+		(void)fprintf(err,
+		    "ksmctl: key list: %" PRId64 " %s still being settled and "
+		    "not listed: they may be in the token and in no backup\n",
+		    n, plural(n, "more key is", "more keys are"));
+}
+
+void
 trouble_key_list(FILE *out, const json_t *doc)
 {
 	(void)fprintf(out, "%" PRId64 " %s created after the given time",
 	    number(doc, "count"),
 	    plural(number(doc, "count"), "key was", "keys were"));
+	if (number(doc, "unsettled") > 0)
+		(void)fprintf(out, ", %" PRId64 " more may have been",
+		    number(doc, "unsettled"));
 }
 
 static void

@@ -35,6 +35,7 @@ void print_status(FILE *out, const json_t *doc);
 void print_plan(FILE *out, const json_t *doc);
 void print_key_row(FILE *out, const json_t *key, bool first);
 void print_key_count(FILE *out, const json_t *doc);
+void note_key_list(FILE *err, const json_t *doc);
 void print_key(FILE *out, const json_t *doc);
 void print_topup(FILE *out, const json_t *doc);
 void print_repositories(FILE *out, const json_t *doc);

@@ -726,6 +726,56 @@ key_list_start(struct command_call *call)
 	call->state = l;
 }
 
+/* Sum of keys that are being settled and match, but for the date. */
+struct unsettled {
+	const struct key_filter *filter;
+	int64_t n;
+};
+
+static void
+unsettled_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
+    enum key_state state, int64_t n)
+{
+	struct unsettled *u = ctx;
+	const struct key_filter *f = u->filter;
+
+	(void)pool_row;
+	if (state == KEY_UNKNOWN &&
+	    (f->policy == NULL || strcmp(f->policy, spec->policy) == 0) &&
+	    (f->repository == NULL ||
+		strcmp(f->repository, spec->repository) == 0) &&
+	    (!f->by_role || f->role == spec->role))
+		u->n += n;
+}
+
+/*
+ * Whether keys in state unknown exist is not known, so a list of those that
+ * exist leaves them out; whoever asks what is in no backup must hear of them.
+ */
+static void
+key_list_end(struct command_call *call, const struct listing *l)
+{
+	struct unsettled u = { .filter = &l->filter };
+	struct ksm_fail fail = { .text = "" };
+	json_t *body = json_pack("{s:I}", "count", (json_int_t)l->count);
+	enum ksm_err err = KSM_OK;
+
+	if (l->filter.by_created && !l->filter.by_state) {
+		err = store_counts(call->face->store, unsettled_add, &u,
+		    &fail);
+		if (body != NULL)
+			(void)json_object_set_new(body, "unsettled",
+			    json_integer(u.n));
+	}
+	if (err == KSM_OK) {
+		result_send(call, l->filter.by_created && l->count > 0
+		    ? CTL_ATTENTION : CTL_OK, body);
+		return;
+	}
+	json_decref(body);
+	fail_err(call, err, "failed", &fail);
+}
+
 static void
 key_list_more(struct command_call *call)
 {
@@ -750,9 +800,7 @@ key_list_more(struct command_call *call)
 		item_send(call, "keys", key_json(&page[i]));
 	l->count += (int64_t)n;
 	if (n == 0)
-		result_send(call, l->filter.by_created && l->count > 0
-		    ? CTL_ATTENTION : CTL_OK,
-		    json_pack("{s:I}", "count", (json_int_t)l->count));
+		key_list_end(call, l);
 out:
 	free(page);
 }

@@ -235,6 +235,40 @@ quiet_says_one_line_only_when_it_must(void **ctx)
 				    "1 failed; token full\n");
 }
 
+#define UNSETTLED(status, n)                                              \
+	"{'v':1,'type':'result','exit':" status                           \
+	",'result':{'count':" n ",'unsettled':2}}\n"
+#define NOTE                                                              \
+	"ksmctl: key list: 2 more keys are still being settled and not "  \
+	"listed: they may be in the token and in no backup\n"
+
+static void
+keys_that_are_being_settled_are_told_beside_the_list(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *words = "key list --created-after @1";
+
+	assert_int_equal(run(w, words, UNSETTLED("0", "0")), CTL_OK);
+	assert_string_equal(w->out, "0 keys\n");
+	assert_string_equal(w->err, NOTE);
+	assert_int_equal(
+	    run(w, "key list -q --created-after @1", UNSETTLED("0", "0")),
+	    CTL_OK);
+	assert_string_equal(w->out, "");
+	assert_string_equal(w->err, NOTE);
+	assert_int_equal(run(w, "key list -q --created-after @1",
+			     KEY("1") UNSETTLED("1", "1")),
+	    CTL_ATTENTION);
+	assert_string_equal(w->err,
+	    "ksmctl: key list: 1 key was created after the given time, 2 more "
+	    "may have been\n");
+	assert_int_equal(
+	    run(w, "key list --json --created-after @1", UNSETTLED("0", "0")),
+	    CTL_OK);
+	expect_out(w, "{'version':1,'keys':[],'count':0,'unsettled':2}\n");
+	assert_string_equal(w->err, "");
+}
+
 static void
 an_answer_of_several_lists_is_one_document(void **ctx)
 {
@@ -404,6 +438,7 @@ main(void)
 		T(a_list_that_breaks_off_is_still_one_document),
 		T(a_list_for_people_has_a_head_and_a_count),
 		T(quiet_says_one_line_only_when_it_must),
+		T(keys_that_are_being_settled_are_told_beside_the_list),
 		T(an_answer_of_several_lists_is_one_document),
 		T(an_error_is_a_line_or_a_document),
 		T(a_refused_reload_keeps_its_findings),

@@ -202,6 +202,20 @@ store_run_last(struct store *st, struct store_run *out, struct ksm_fail *fail)
 }
 
 enum ksm_err
+store_counts(struct store *st, store_count_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	struct pool_spec spec = { .policy = "default", .role = ROLE_ZSK,
+		.repository = "SoftHSM", .alg = 13, .bits = 256 };
+
+	(void)st;
+	(void)fail;
+	fn(ctx, 1, &spec, KEY_READY, 7);
+	fn(ctx, 1, &spec, KEY_UNKNOWN, 3);
+	return KSM_OK;
+}
+
+enum ksm_err
 store_policy_known(struct store *st, const char *name, bool *known,
     struct ksm_fail *fail)
 {
@@ -627,6 +641,22 @@ keys_after_a_date_ask_for_attention(void **ctx)
 	fake.keys = 0;
 	expect_result(ask(*ctx, Q("key list", "{\"created_after\":1}")),
 	    CTL_OK, "\"count\":0");
+}
+
+static void
+keys_after_a_date_may_include_those_being_settled(void **ctx)
+{
+	expect_result(ask(*ctx, Q("key list", "{\"created_after\":1}")),
+	    CTL_OK, "\"unsettled\":3");
+	expect_result(ask(*ctx, Q("key list",
+	    "{\"created_after\":1,\"role\":\"ZSK\","
+	    "\"policy\":\"default\"}")), CTL_OK, "\"unsettled\":3");
+	expect_result(ask(*ctx, Q("key list",
+	    "{\"created_after\":1,\"role\":\"KSK\"}")), CTL_OK,
+	    "\"unsettled\":0");
+	expect_result(ask(*ctx, Q("key list",
+	    "{\"created_after\":1,\"policy\":\"former\"}")), CTL_OK,
+	    "\"unsettled\":0");
 }
 
 static void
@@ -1060,6 +1090,7 @@ main(void)
 		T(a_list_comes_whole_and_in_pages),
 		T(a_mistyped_name_is_no_all_clear),
 		T(keys_after_a_date_ask_for_attention),
+		T(keys_after_a_date_may_include_those_being_settled),
 		T(a_reader_that_stops_stops_the_list_and_nobody_else),
 		T(a_reader_that_dies_in_a_list_costs_only_its_connection),
 		T(a_topup_that_nobody_waits_for_answers_at_once),
