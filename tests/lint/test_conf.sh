@@ -11,6 +11,15 @@ done
 xmllint --noout --nonet --relaxng conf/ksmpool.rng conf/ksmpool.xml ||
     fault "conf/ksmpool.xml: not valid"
 
+# Hosts with systemd and without a resident daemon need the second line too.
+line=$(grep -E '^#[0-9].*ksmpoold --once$' conf/ksmpool.cron) ||
+    fault "conf/ksmpool.cron: no commented line for ksmpoold --once"
+case $line in
+*/run/systemd*) fault "conf/ksmpool.cron: --once does nothing under systemd" ;;
+esac
+grep -qE '^[0-9].*ksmctl topup --wait --quiet$' conf/ksmpool.cron ||
+    fault "conf/ksmpool.cron: no line for ksmctl topup"
+
 # The units name programs where the package puts them; systemd-analyze wants
 # them to exist, so they are checked in a root of their own.
 if command -v systemd-analyze >/dev/null 2>&1; then
