@@ -26,8 +26,6 @@ struct alg {
 
 /* NULL if we cannot make keys of that number. */
 const struct alg *alg_find(int number);
-/* By name or number text, case-insensitive. */
-const struct alg *alg_find_name(const char *text);
 /* IANA's name of any number, supported or not; NULL if unassigned. */
 const char *alg_iana_name(int number);
 /*

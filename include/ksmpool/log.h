@@ -8,7 +8,6 @@
 #ifndef KSMPOOL_LOG_H
 #define KSMPOOL_LOG_H
 
-#include <stdbool.h>
 
 enum log_level { /* syslog's numbers */
 	LOGL_ERROR = 3,
@@ -20,7 +19,6 @@ enum log_level { /* syslog's numbers */
 
 void log_open(const char *program);
 void log_level_set(enum log_level level);
-bool log_level_find(const char *text, enum log_level *out); /* "info" */
 const char *log_level_text(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

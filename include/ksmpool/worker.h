@@ -50,7 +50,6 @@ struct worker_rule {
 struct worker_rule worker_step(enum worker_state state,
     enum worker_event event);
 const char *worker_state_text(enum worker_state state);
-const char *worker_event_text(enum worker_event event);
 
 /* Purposes of ksmpool-hsm; each fixes what may be asked of it. */
 enum worker_purpose {

@@ -1,10 +1,10 @@
 #include "ksmpool/log.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "ksmpool/err.h"
@@ -33,17 +33,6 @@ void
 log_level_set(enum log_level level)
 {
 	threshold = level;
-}
-
-bool
-log_level_find(const char *text, enum log_level *out)
-{
-	for (size_t i = 0; i < nitems(levels); i++)
-		if (strcasecmp(text, levels[i].text) == 0) {
-			*out = levels[i].level;
-			return true;
-		}
-	return false;
 }
 
 const char *

@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
-#include <strings.h>
 
 /*
  * The RFCs allow RSA keys under 1024 bits for some numbers; we make none.
@@ -55,26 +54,6 @@ alg_find(int number)
 			return &algs[i];
 	}
 	return NULL;
-}
-
-const struct alg *
-alg_find_name(const char *text)
-{
-	int number = 0;
-
-	for (size_t i = 0; i < nitems(algs); i++) {
-		if (strcasecmp(text, algs[i].name) == 0)
-			return &algs[i];
-	}
-	/* One to three digits and nothing else, the first of them not 0. */
-	if (*text == '0' || *text == '\0')
-		return NULL;
-	for (size_t i = 0; text[i] != '\0'; i++) {
-		if (i == 3 || text[i] < '0' || text[i] > '9')
-			return NULL;
-		number = number * 10 + (text[i] - '0');
-	}
-	return alg_find(number);
 }
 
 const char *

@@ -96,19 +96,6 @@ static const char *const state_text[WORKER__STATES] = {
 	[WORKER_DYING]    = "dying",
 };
 
-static const char *const event_text[WEV__EVENTS] = {
-	[WEV_START]    = "start",
-	[WEV_HELLO]    = "hello",
-	[WEV_FAILED]   = "failed",
-	[WEV_JOB]      = "job",
-	[WEV_PAGE]     = "page",
-	[WEV_REPLY]    = "reply",
-	[WEV_DEADLINE] = "deadline",
-	[WEV_KILL]     = "kill",
-	[WEV_LEAVE]    = "leave",
-	[WEV_EXIT]     = "exit",
-};
-
 static const char *const purpose_text[PURPOSE__COUNT] = {
 	[PURPOSE_GENERATOR] = "generator",
 	[PURPOSE_VERIFIER]  = "verifier",
@@ -133,14 +120,6 @@ worker_state_text(enum worker_state state)
 	if ((unsigned)state >= WORKER__STATES)
 		return "?";
 	return state_text[state];
-}
-
-const char *
-worker_event_text(enum worker_event event)
-{
-	if ((unsigned)event >= WEV__EVENTS)
-		return "?";
-	return event_text[event];
 }
 
 const char *

@@ -208,9 +208,6 @@ struct store_brief {
 enum ksm_err store_keys_brief(struct store *st, const char *repository,
     int64_t *cursor, struct store_brief *out, size_t max, size_t *n,
     struct ksm_fail *fail);
-/* True if `repository` has keys in `state`; and how many. */
-enum ksm_err store_keys_count(struct store *st, const char *repository,
-    enum key_state state, int64_t *n, struct ksm_fail *fail);
 
 struct key_filter {
 	bool by_created; /* ended >= created_after, or no `ended` yet */
@@ -231,7 +228,7 @@ enum ksm_err store_keys_list(struct store *st, const struct key_filter *f,
 
 /* ---- time ------------------------------------------------------------ */
 
-/* Newest moment on record: no creation may be dated before it. */
+/* Newest creation on record: no other may be dated before it. */
 enum ksm_err store_newest(struct store *st, ksm_time *out,
     struct ksm_fail *fail);
 

@@ -395,20 +395,3 @@ store_pools_wanted(struct store *st, const int64_t *wanted_rows, size_t n,
 	}
 	return err == KSM_ENOENT ? KSM_OK : err;
 }
-
-enum ksm_err
-store_keys_count(struct store *st, const char *repository,
-    enum key_state state, int64_t *n, struct ksm_fail *fail)
-{
-	sqlite3_stmt *q = st->stmt[ST_COUNT_REPOSITORY];
-	enum ksm_err err = KSM_OK;
-
-	if (bind_text(q, ":repository", repository) != SQLITE_OK ||
-	    bind_text(q, ":state", key_state_text(state)) != SQLITE_OK ||
-	    sqlite3_step(q) != SQLITE_ROW)
-		err = store_failed(st, "count keys", fail);
-	else
-		*n = sqlite3_column_int64(q, 0);
-	stmt_done(q);
-	return err;
-}

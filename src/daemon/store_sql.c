@@ -72,10 +72,6 @@ static const char *const store_sql[ST__COUNT] = {
 	    "WHERE n > 0 AND state IN ('ready', 'surplus')",
 	[ST_COUNT_STATE] =
 	    "SELECT coalesce(sum(n), 0) FROM key_count WHERE state = :state",
-	[ST_COUNT_REPOSITORY] =
-	    "SELECT coalesce(sum(c.n), 0) FROM pool p "
-	    "JOIN key_count c ON c.pool = p.row AND c.state = :state "
-	    "WHERE p.repository = " THE_REPOSITORY,
 
 	[ST_KEY_INTEND] =
 	    "INSERT INTO key (cka_id, pool, state, since, intended) "
@@ -113,7 +109,8 @@ static const char *const store_sql[ST__COUNT] = {
 	    "JOIN repository r ON r.row = p.repository "
 	    "WHERE p.row = key.pool AND key.serial > r.synced "
 	    "AND (r.synced > 0 OR key.ended >= "
-	    "(SELECT newest - 3600 FROM meta)))",
+	    "(SELECT max(newest, coalesce(zones_when, 0)) - 3600 "
+	    "FROM meta)))",
 
 	[ST_KEY_GET] =
 	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
@@ -146,7 +143,7 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_ZONES_ADD] =
 	    "INSERT INTO zone_count (policy, zones) VALUES (:policy, :zones)",
 	[ST_ZONES_WHEN] =
-	    "UPDATE meta SET zones_when = :now, newest = max(newest, :now)",
+	    "UPDATE meta SET zones_when = :now",
 	[ST_ZONES_WHEN_GET] = "SELECT zones_when FROM meta",
 	[ST_ZONES_GET] = "SELECT policy, zones FROM zone_count",
 

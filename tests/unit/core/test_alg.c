@@ -287,49 +287,6 @@ numbers_we_cannot_make_have_their_names_too(void **ctx)
 }
 
 static void
-an_algorithm_is_found_by_name_or_number(void **ctx)
-{
-	static const struct {
-		const char *text;
-		int number; /* 0: not found */
-	} cases[] = {
-		{ "RSASHA256", 8 },
-		{ "rsasha256", 8 },
-		{ "RSASHA1", 5 },
-		{ "RsaSha1-Nsec3-Sha1", 7 },
-		{ "ECDSAP256SHA256", 13 },
-		{ "ed25519", 15 },
-		{ "8", 8 },
-		{ "10", 10 },
-		{ "16", 16 },
-		{ "1:", 0 }, /* ':' follows '9' */
-		{ "1/", 0 }, /* '/' is before '0' */
-		{ "", 0 },
-		{ "0", 0 },
-		{ "08", 0 },
-		{ "+8", 0 },
-		{ "-8", 0 },
-		{ " 8", 0 },
-		{ "8 ", 0 },
-		{ "8.0", 0 },
-		{ "4294967304", 0 }, /* 2^32 + 8 */
-		{ "264", 0 },	     /* 2^8 + 8 */
-		{ "1", 0 },
-		{ "RSAMD5", 0 },
-		{ "RSASHA", 0 },
-		{ "RSASHA2566", 0 },
-	};
-
-	(void)ctx;
-	for (size_t i = 0; i < nitems(cases); i++) {
-		const struct alg *alg = alg_find_name(cases[i].text);
-
-		if ((alg != NULL ? alg->number : 0) != cases[i].number)
-			fail_msg("\"%s\"", cases[i].text);
-	}
-}
-
-static void
 sizes_are_those_the_algorithm_can_have(void **ctx)
 {
 	static const struct {
@@ -398,7 +355,6 @@ main(void)
 		cmocka_unit_test(
 		    we_make_eight_algorithms_under_their_iana_names),
 		cmocka_unit_test(numbers_we_cannot_make_have_their_names_too),
-		cmocka_unit_test(an_algorithm_is_found_by_name_or_number),
 		cmocka_unit_test(sizes_are_those_the_algorithm_can_have),
 	};
 
