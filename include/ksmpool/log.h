@@ -8,7 +8,6 @@
 #ifndef KSMPOOL_LOG_H
 #define KSMPOOL_LOG_H
 
-
 enum log_level { /* syslog's numbers */
 	LOGL_ERROR = 3,
 	LOGL_WARNING = 4,

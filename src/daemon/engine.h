@@ -86,7 +86,11 @@ bool engine_stopped(const struct engine *e);
 
 /* ---- what commands ask ---------------------------------------------- */
 
-/* The plan with fresh stock; borrowed until the next engine call. */
+/*
+ * The plan with fresh stock; borrowed until the next call that is none of
+ * engine_repository_view and engine_pool_*: those may count its stock anew,
+ * but it stays where it is.
+ */
 const struct plan *engine_plan(struct engine *e);
 
 enum repository_status {
@@ -134,8 +138,8 @@ bool engine_clock_trouble(struct engine *e, char out[256]);
 
 /*
  * An explicit top-up of all pools, or those of `policy`. Pools that are full
- * cost nothing. `done` is called once, from a later engine_run or engine_on_*,
- * when every pool of it is full, held back or in trouble, or the engine stops.
+ * cost nothing. Its state is `done` after a later engine_run, when every pool
+ * of it is full, held back or in trouble, or the engine stops.
  */
 struct topup_want {
 	const char *policy; /* NULL: all; unknown names: KSM_ENOENT */
@@ -151,7 +155,11 @@ struct topup_state {
 };
 enum ksm_err engine_topup(struct engine *e, const struct topup_want *want,
     int64_t *ticket, struct ksm_fail *fail);
-/* KSM_ENOENT: no such ticket. Finished ones are kept until forgotten. */
+/*
+ * KSM_ENOENT: no such ticket. A finished one is kept until it is forgotten or
+ * engine_topup has given 64 newer ones that have finished as well: whoever
+ * waits for one asks after every engine_run.
+ */
 enum ksm_err engine_topup_state(struct engine *e, int64_t ticket,
     struct topup_state *out);
 void engine_topup_forget(struct engine *e, int64_t ticket);

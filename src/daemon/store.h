@@ -16,8 +16,10 @@
  * is true until it is asked: everything since the last commit is undone, and
  * the caller settles as after a restart.
  *
- * A batch that cannot be opened, because another program holds the lock,
- * fails with KSM_ESTORE and loses nothing. Reads see the open batch.
+ * When a batch cannot be opened, because another program holds the lock, it
+ * is KSM_ESTORE too and store_batch_lost stays false: what is on disk is as it
+ * was, and the change that was to be the first of the batch is not made.
+ * Reads see the open batch.
  */
 #ifndef KSMPOOL_STORE_H
 #define KSMPOOL_STORE_H
@@ -232,7 +234,7 @@ enum ksm_err store_keys_list(struct store *st, const struct key_filter *f,
 enum ksm_err store_newest(struct store *st, ksm_time *out,
     struct ksm_fail *fail);
 
-/* Measured seconds per key; KSM_ENOENT when nothing was measured yet. */
+/* Measured ms per key; KSM_ENOENT when nothing was measured yet. */
 enum ksm_err store_rate_get(struct store *st, const char *repository, int alg,
     int bits, ksm_msec *per_key, struct ksm_fail *fail);
 /* Fold one measurement in (moving average, weight 1/16). */

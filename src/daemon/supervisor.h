@@ -5,7 +5,8 @@
  * Owns:    the worker processes, their sockets, log pipes and timers. It
  *          decides nothing: core/worker.c says what an event means, the
  *          engine what comes next.
- * Blocks:  never.
+ * Blocks:  for a worker that could not be watched from its start on and is
+ *          killed, until it is gone; else never.
  *
  * Descriptors of a worker: 0 /dev/null, 1 and 2 log pipe, 3 protocol
  * (SEQPACKET), 4 PIN source, 5 lock of its repository, held for life, also
