@@ -20,8 +20,9 @@
  */
 static const char schema_1[] =
     /*
-     * One row. `serial` is the last one given; `newest` the latest moment
-     * on record anywhere.
+     * One row. `serial` is the last one given; `newest` the latest creation
+     * of a key. Nothing else moves it: a run, a reload or a move of a key
+     * under a clock that is years ahead must not forbid keys for years.
      */
     "CREATE TABLE meta ("
     " only INTEGER PRIMARY KEY CHECK (only = 1),"
@@ -61,9 +62,6 @@ static const char schema_1[] =
     "  CHECK (length(CAST(pin_print AS BLOB)) <= 63),"
     " synced INTEGER NOT NULL DEFAULT 0 CHECK (synced >= 0)"
     ") STRICT;"
-    "CREATE TRIGGER repository_time AFTER UPDATE OF since ON repository BEGIN"
-    " UPDATE meta SET newest = NEW.since WHERE newest < NEW.since;"
-    "END;"
 
     "CREATE TABLE pool ("
     " row INTEGER PRIMARY KEY,"
@@ -149,7 +147,6 @@ static const char schema_1[] =
     "CREATE TRIGGER key_begun AFTER INSERT ON key BEGIN"
     " INSERT INTO key_count VALUES (NEW.pool, NEW.state, 1)"
     "  ON CONFLICT (pool, state) DO UPDATE SET n = n + 1;"
-    " UPDATE meta SET newest = NEW.since WHERE newest < NEW.since;"
     "END;"
     "CREATE TRIGGER key_goes BEFORE DELETE ON key"
     " WHEN OLD.state NOT IN ('intended', 'unknown') BEGIN"
@@ -184,9 +181,8 @@ static const char schema_1[] =
     " INSERT INTO key_count VALUES (NEW.pool, NEW.state, 1)"
     "  ON CONFLICT (pool, state) DO UPDATE SET n = n + 1;"
     "END;"
-    "CREATE TRIGGER key_time AFTER UPDATE OF since, ended ON key BEGIN"
-    " UPDATE meta SET newest = max(NEW.since, coalesce(NEW.ended, 0))"
-    "  WHERE newest < max(NEW.since, coalesce(NEW.ended, 0));"
+    "CREATE TRIGGER key_time AFTER UPDATE OF ended ON key BEGIN"
+    " UPDATE meta SET newest = NEW.ended WHERE newest < NEW.ended;"
     "END;"
     "CREATE TRIGGER key_serial BEFORE UPDATE OF serial ON key"
     " WHEN OLD.serial IS NULL AND NEW.serial IS NOT NULL BEGIN"
@@ -238,12 +234,6 @@ static const char schema_1[] =
     " failed INTEGER NOT NULL DEFAULT 0,"
     " held INTEGER NOT NULL DEFAULT 0"
     ") STRICT;"
-    "CREATE TRIGGER run_begun AFTER INSERT ON run BEGIN"
-    " UPDATE meta SET newest = NEW.started WHERE newest < NEW.started;"
-    "END;"
-    "CREATE TRIGGER run_finished AFTER UPDATE OF ended ON run BEGIN"
-    " UPDATE meta SET newest = NEW.ended WHERE newest < NEW.ended;"
-    "END;"
     "CREATE TRIGGER run_stays BEFORE UPDATE ON run"
     " WHEN OLD.ended IS NOT NULL BEGIN"
     " SELECT RAISE(ABORT, 'a finished run cannot change');"

@@ -18,43 +18,40 @@ newest(struct bed *b)
 }
 
 static void
-the_newest_moment_is_that_of_any_record(void **ctx)
+only_a_creation_moves_the_newest_moment(void **ctx)
 {
 	struct bed *b = *ctx;
 	int64_t pool = pool_any(b);
 	struct store_run run = { .cause = RUN_AUTO, .uid = -1, .pid = -1,
 		.max = -1, .started = T0 + 50 };
-	struct store_made made = answer(T0 + 30);
+	struct store_made made = answer(T0 + 30), older = answer(T0 + 10);
 	struct store_repository r;
 	struct key_id id;
 
 	assert_int_equal(newest(b), 0);
 	id = key_intended(b, pool);
-	assert_int_equal(newest(b), T0);
+	assert_int_equal(newest(b), 0);
 	ok(b, store_key_made(b->st, &id, &made, T0 + 20, &b->fail));
-	assert_int_equal(newest(b), T0 + 30); /* the creation itself */
+	assert_int_equal(newest(b), T0 + 30);
+	/* What happens under a wild clock without a key made leaves no mark. */
 	ok(b, store_key_move(b->st, &id, KEY_MADE, KEY_READY, "", T0 + 40,
 		  &b->fail));
-	assert_int_equal(newest(b), T0 + 40);
 	ok(b, store_run_start(b->st, &run, &b->fail));
-	assert_int_equal(newest(b), T0 + 50);
 	run.ended = T0 + 60;
 	ok(b, store_run_end(b->st, &run, &b->fail));
-	assert_int_equal(newest(b), T0 + 60);
 	ok(b, store_zones_put(b->st, NULL, 0, T0 + 70, &b->fail));
-	assert_int_equal(newest(b), T0 + 70);
 	ok(b, store_repository_get(b->st, "hsm", &r, &b->fail));
 	ok(b, store_repository_trouble(b->st, r.row, TROUBLE_PARKED, "", "",
 		  T0 + 80, &b->fail));
-	assert_int_equal(newest(b), T0 + 80);
-	/* older moments do not lower it, nor does dropping the row */
+	assert_int_equal(newest(b), T0 + 30);
+	/* An older creation does not lower it. */
 	id = key_intended(b, pool);
-	ok(b, store_key_refused(b->st, &id, &b->fail));
-	assert_int_equal(newest(b), T0 + 80);
+	ok(b, store_key_made(b->st, &id, &older, T0 + 90, &b->fail));
+	assert_int_equal(newest(b), T0 + 30);
 	ok(b, store_commit(b->st, &b->fail));
 	bed_close(b);
 	bed_open(b);
-	assert_int_equal(newest(b), T0 + 80);
+	assert_int_equal(newest(b), T0 + 30);
 }
 
 static void
@@ -182,6 +179,20 @@ without_a_sync_only_the_last_hour_on_record_is_in_doubt(void **ctx)
 	assert_int_equal(n, 1);
 	assert_true(key_look(b, &old).proved);
 	assert_false(key_look(b, &new).proved);
+}
+
+static void
+a_key_much_older_than_the_last_start_is_not_in_doubt(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b), n;
+	struct key_id id = key_intended(b, pool);
+	struct store_made made = answer(T0);
+
+	ok(b, store_key_made(b->st, &id, &made, T0, &b->fail));
+	ok(b, store_zones_put(b->st, NULL, 0, T0 + 3601, &b->fail));
+	ok(b, store_keys_doubt(b->st, &n, &b->fail));
+	assert_int_equal(n, 0);
 }
 
 /* ---- zone list ------------------------------------------------------- */
@@ -324,7 +335,7 @@ main(void)
 {
 #define opened(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
 	const struct CMUnitTest tests[] = {
-		opened(the_newest_moment_is_that_of_any_record),
+		opened(only_a_creation_moves_the_newest_moment),
 		opened(a_rate_is_a_moving_average),
 		opened(a_rate_of_fast_keys_does_not_stick),
 		opened(a_rate_that_cannot_be_is_refused),
@@ -333,6 +344,7 @@ main(void)
 		opened(only_keys_after_the_synced_mark_are_in_doubt),
 		opened(
 		    without_a_sync_only_the_last_hour_on_record_is_in_doubt),
+		opened(a_key_much_older_than_the_last_start_is_not_in_doubt),
 		opened(the_last_zone_counts_replace_those_before),
 		opened(zone_counts_that_cannot_be_leave_the_last_good_ones),
 		opened(the_last_run_is_the_newest_that_finished),
