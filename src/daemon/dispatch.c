@@ -123,8 +123,10 @@ run_look(struct engine *e, size_t i)
 	struct prun *run = &e->runs[i];
 	char name[400];
 
+	/* A topup also makes the one that a failed check takes away. */
 	if (p->make == 0 && p->stock[KEY_INTENDED] == 0 &&
-	    p->stock[KEY_UNKNOWN] == 0) {
+	    p->stock[KEY_UNKNOWN] == 0 &&
+	    (!run->explicit || p->stock[KEY_MADE] == 0)) {
 		if ((run->automatic || run->explicit) && p->deficit == 0) {
 			dispatch_pool_name(p, name);
 			log_info("pool %s: filled, %lld keys", name,
