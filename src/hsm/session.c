@@ -13,6 +13,7 @@
 
 #define ROUNDS	       5
 #define ROUND_PAUSE_MS 50 /* doubles */
+#define PATH_SHOWN     72 /* bytes of a path in a message */
 
 static enum ksm_err
 say_failed(struct hsm_failed *f, const char *stage, CK_RV rv, const char *text)
@@ -26,14 +27,60 @@ say_failed(struct hsm_failed *f, const char *stage, CK_RV rv, const char *text)
 	return KSM_EREFUSED;
 }
 
+/* Whoever reads it sees the stage and the name of the code before it. */
 static enum ksm_err
 say_call(struct hsm_failed *f, const char *stage, const char *call, CK_RV rv)
 {
-	char name[CKR_NAME], text[MSG_TEXT];
+	char text[MSG_TEXT];
 
-	ckr_name(rv, name);
-	text_format(text, sizeof(text), "%s: %s", call, name);
+	text_format(text, sizeof(text), "%s failed", call);
 	return say_failed(f, stage, rv, text);
+}
+
+/* C_Login (PKCS#11 v3.0 5.6.8): what the code means for the operator. */
+static const char *
+pin_words(CK_RV rv)
+{
+	switch (rv) {
+	case CKR_PIN_INCORRECT:
+		return "the token refuses the PIN";
+	case CKR_PIN_LOCKED:
+		return "the token has locked its PIN";
+	case CKR_PIN_EXPIRED:
+		return "the PIN has expired";
+	case CKR_PIN_INVALID:
+	case CKR_PIN_LEN_RANGE:
+		return "no PIN of this token looks like that";
+	case CKR_USER_PIN_NOT_INITIALIZED:
+		return "the token has no user PIN yet";
+	default:
+		return "the token does not let us log in with the PIN";
+	}
+}
+
+/*
+ * p11-kit repeats the path, twice at times, and what is long is cut further
+ * on: the path once, its end if it is long, and the words without it.
+ */
+static void
+module_text(const char *path, const char *message, char *out, size_t size)
+{
+	size_t len = strlen(path), used = 0;
+	char words[MSG_TEXT] = "";
+	bool cut = len > PATH_SHOWN;
+
+	for (const char *s = message; *s != '\0';) {
+		if (strncmp(s, path, len) == 0 &&
+		    strncmp(s + len, ": ", 2) == 0)
+			s += len + 2;
+		else if (used + 1 < sizeof(words))
+			words[used++] = *s++;
+		else
+			break;
+	}
+	words[used] = '\0';
+	text_format(out, size, "%s%s: %s", cut ? "..." : "",
+	    cut ? path + len - PATH_SHOWN : path, words);
 }
 
 static void
@@ -248,7 +295,7 @@ login(struct session *s, int pin_fd, struct hsm_failed *failed)
 	if (s->start.refused_pin[0] != '\0' &&
 	    pin_print_matches(&pin, s->start.refused_pin)) {
 		err = say_failed(failed, "pin-unchanged", CKR_OK,
-		    "the PIN is still the one that the token refused");
+		    "the PIN is still the one the token refused");
 		failed->group = CKRG_PIN;
 		text_format(failed->pin_print, sizeof(failed->pin_print), "%s",
 		    s->start.refused_pin);
@@ -261,7 +308,7 @@ login(struct session *s, int pin_fd, struct hsm_failed *failed)
 		err = say_call(failed, "login", "C_Login", rv);
 		goto out;
 	}
-	err = say_call(failed, "pin", "C_Login", rv);
+	err = say_failed(failed, "pin", rv, pin_words(rv));
 	if (pin_print(&pin, NULL, failed->pin_print, &why) != KSM_OK)
 		failed->pin_print[0] = '\0';
 out:
@@ -351,8 +398,9 @@ session_open(struct session *s, const struct hsm_start *start, int pin_fd,
 	s->fn = p11_kit_module_load(start->module, P11_KIT_MODULE_UNMANAGED);
 	if (s->fn == NULL) {
 		words = p11_kit_message();
-		text_format(text, sizeof(text), "%s: %s", start->module,
-		    words != NULL ? words : "cannot be loaded");
+		module_text(start->module,
+		    words != NULL ? words : "cannot be loaded", text,
+		    sizeof(text));
 		err = say_failed(failed, "module", CKR_OK, text);
 		goto out;
 	}

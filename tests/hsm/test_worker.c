@@ -368,6 +368,8 @@ a_refused_pin_is_not_tried_again(void **ctx)
 	assert_int_equal(worker_start(&w, &start, "9999"), HSM_FAILED);
 	assert_string_equal(w.got.u.failed.stage, "pin");
 	assert_string_equal(w.got.u.failed.name, "CKR_PIN_INCORRECT");
+	assert_string_equal(
+	    w.got.u.failed.text, "the token refuses the PIN");
 	assert_int_equal(w.got.u.failed.group, CKRG_PIN);
 	assert_null(strstr(w.got.u.failed.text, "9999"));
 	(void)snprintf(print, sizeof(print), "%s", w.got.u.failed.pin_print);
@@ -548,7 +550,18 @@ a_module_that_cannot_be_used_is_named(void **ctx)
 	    "/nonexistent/module.so");
 	assert_int_equal(worker_start(&w, &start, "1234"), HSM_FAILED);
 	assert_string_equal(w.got.u.failed.stage, "module");
-	assert_non_null(strstr(w.got.u.failed.text, "/nonexistent/module.so"));
+	assert_string_equal(w.got.u.failed.text,
+	    "/nonexistent/module.so: couldn't load module: cannot open shared "
+	    "object file: No such file or directory");
+	assert_int_equal(worker_end(&w), 1);
+
+	memset(start.u.start.module, 'l', 200);
+	start.u.start.module[0] = '/';
+	(void)snprintf(start.u.start.module + 200, 32, "/module.so");
+	assert_int_equal(worker_start(&w, &start, "1234"), HSM_FAILED);
+	assert_int_equal(strncmp(w.got.u.failed.text, "...ll", 5), 0);
+	assert_non_null(strstr(w.got.u.failed.text,
+	    "ll/module.so: couldn't load module: cannot open"));
 	assert_int_equal(worker_end(&w), 1);
 
 	start = start_of(PURPOSE_GENERATOR);
@@ -556,6 +569,7 @@ a_module_that_cannot_be_used_is_named(void **ctx)
 	assert_int_equal(worker_start(&w, &start, "1234"), HSM_FAILED);
 	assert_string_equal(w.got.u.failed.stage, "initialize");
 	assert_string_equal(w.got.u.failed.name, "CKR_GENERAL_ERROR");
+	assert_string_equal(w.got.u.failed.text, "C_Initialize failed");
 	assert_int_equal(worker_end(&w), 1);
 
 	knob("KSMFAKE_FAULT", "opensession:*:ckr=0xb1");
