@@ -144,11 +144,8 @@ static enum op_end
 refuse(struct hsm_msg *reply, const struct hsm_generate *want,
     const char *stage, CK_RV rv, const char *call)
 {
-	char name[CKR_NAME];
-
-	ckr_name(rv, name);
 	reply_no(reply, HSM_REFUSED, want->job, &want->id, stage, rv,
-	    ckr_group(rv), "%s: %s", call, name);
+	    ckr_group(rv), "%s failed", call);
 	return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
 }
 
@@ -181,7 +178,6 @@ generate_run(
 	CK_OBJECT_HANDLE found[1];
 	CK_ULONG n = 0;
 	ksm_msec from;
-	char name[CKR_NAME];
 	CK_RV rv;
 
 	if (alg == NULL) {
@@ -222,9 +218,8 @@ generate_run(
 	if (rv != CKR_OK && ckr_clear_no(rv) && surely_nothing(s, &want->id))
 		return refuse(reply, want, "generate", rv, "C_GenerateKeyPair");
 	if (rv != CKR_OK) {
-		ckr_name(rv, name);
 		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "generate",
-		    rv, ckr_group(rv), "C_GenerateKeyPair: %s", name);
+		    rv, ckr_group(rv), "C_GenerateKeyPair failed");
 		return OP_LEAVE;
 	}
 

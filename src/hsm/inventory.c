@@ -413,7 +413,6 @@ enumerate_run(struct session *s, struct inventory **inv,
 	CK_OBJECT_HANDLE *handles = NULL;
 	const char *call = "looking at the token";
 	enum step step = STEP_OK;
-	char name[CKR_NAME];
 	size_t n = 0;
 	CK_RV rv;
 
@@ -469,9 +468,8 @@ enumerate_run(struct session *s, struct inventory **inv,
 	end = step == STEP_DEAF ? OP_LEAVE : OP_STAY;
 	goto out;
 unknown:
-	ckr_name(rv, name);
 	reply_no(reply, HSM_UNKNOWN, want->job, NULL, "enumerate", rv,
-	    ckr_group(rv), "%s: %s", call, name);
+	    ckr_group(rv), "%s failed", call);
 out:
 	if (l != NULL)
 		inventory_free(l->inv);
@@ -523,7 +521,6 @@ prove_run(struct session *s, const struct inventory *inv,
 	struct halves h = halves_of(inv, &want->id);
 	enum others others = OTHERS_SIGN;
 	struct hsm_proof proof;
-	char name[CKR_NAME];
 	CK_RV rv = CKR_OK;
 
 	if (alg == NULL) {
@@ -546,12 +543,10 @@ prove_run(struct session *s, const struct inventory *inv,
 	if (ckr_fatal(rv) && !ckr_lost(rv))
 		others = others_ask(s, inv, &want->id);
 	if (ckr_lost(rv) || others == OTHERS_FAIL) {
-		ckr_name(rv, name);
 		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "sign", rv,
-		    ckr_group(rv), "%s: %s",
-		    others == OTHERS_FAIL ? "signing, with other keys as well"
-					  : "reading back and signing",
-		    name);
+		    ckr_group(rv), "%s failed",
+		    others == OTHERS_FAIL ? "signing, with other keys as well,"
+					  : "reading back and signing");
 		return OP_LEAVE;
 	}
 	memset(reply, 0, sizeof(*reply));
@@ -602,7 +597,6 @@ destroy_run(struct session *s, struct inventory *inv,
 	struct halves h = halves_of(inv, &want->id);
 	bool private = want->half == HALF_PRIVATE, same = false;
 	CK_OBJECT_HANDLE object = private ? h.first.priv : h.first.pub;
-	char name[CKR_NAME];
 	CK_RV rv;
 
 	if ((private ? h.privates : h.publics) != 1 ||
@@ -622,9 +616,8 @@ destroy_run(struct session *s, struct inventory *inv,
 	}
 	if (rv != CKR_OK) {
 		/* nothing was destroyed, that much is sure */
-		ckr_name(rv, name);
 		reply_no(reply, HSM_REFUSED, want->job, &want->id, "read", rv,
-		    ckr_group(rv), "C_GetAttributeValue: %s", name);
+		    ckr_group(rv), "C_GetAttributeValue failed");
 		return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
 	}
 	rv = s->fn->C_DestroyObject(s->handle, object);
@@ -636,9 +629,7 @@ destroy_run(struct session *s, struct inventory *inv,
 		reply->u.destroyed.id = want->id;
 		return OP_STAY;
 	}
-	ckr_name(rv, name);
 	reply_no(reply, ckr_clear_no(rv) ? HSM_REFUSED : HSM_UNKNOWN, want->job,
-	    &want->id, "destroy", rv, ckr_group(rv), "C_DestroyObject: %s",
-	    name);
+	    &want->id, "destroy", rv, ckr_group(rv), "C_DestroyObject failed");
 	return ckr_clear_no(rv) && !ckr_fatal(rv) ? OP_STAY : OP_LEAVE;
 }

@@ -631,6 +631,21 @@ evidence_is_good(const struct hsm_evidence *e, size_t i)
 	}
 }
 
+static void
+what_the_token_says_is_named_once(void **ctx)
+{
+	struct hsm_msg start = start_of(PURPOSE_GENERATOR);
+	struct worker w;
+
+	(void)ctx;
+	knob("KSMFAKE_FAULT", "generate:*:ckr=0x5");
+	assert_int_equal(worker_start(&w, &start, "1234"), HSM_HELLO);
+	assert_int_equal(generate(&w, 1, 13, 256), HSM_UNKNOWN);
+	assert_string_equal(w.got.u.no.name, "CKR_GENERAL_ERROR");
+	assert_string_equal(w.got.u.no.text, "C_GenerateKeyPair failed");
+	(void)worker_end(&w);
+}
+
 /* Make one of each, look with another process, prove each. */
 static void
 all_algorithms(const struct hsm_msg *start)
@@ -1524,6 +1539,7 @@ main(void)
 		TEST(a_token_can_be_named_by_uri),
 		TEST(a_module_that_cannot_be_used_is_named),
 		TEST(makes_and_proves_every_algorithm),
+		TEST(what_the_token_says_is_named_once),
 		TEST(chatter_of_the_module_is_harmless),
 		TEST(a_return_code_proves_what_it_proves),
 		TEST(a_no_that_leaves_half_a_key_is_no_clear_no),
