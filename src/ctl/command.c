@@ -625,7 +625,7 @@ options_parse(
 		if (o->value != NULL && ow.value == NULL) {
 			if (i + 1 >= end)
 				return ksm_failf(fail, KSM_EREFUSED,
-				    "option '--%s' needs a %s", o->name,
+				    "option '--%s' needs a value: %s", o->name,
 				    o->value);
 			ow.value = argv[++i];
 		}

@@ -186,17 +186,19 @@ static void
 repository_notes(const json_t *r, struct notes *n)
 {
 	static const struct {
-		const char *field, *words;
+		const char *field, *one, *many;
 	} counts[] = {
-		{ "overdue", "overdue" },
-		{ "settling", "being settled" },
-		{ "verifying", "being verified" },
-		{ "missing", "missing" },
-		{ "quarantined", "quarantined" },
-		{ "orphans", "of ours without a record" },
-		{ "foreign", "foreign key pairs" },
-		{ "debris", "objects without a name (debris)" },
-		{ "deaths", "worker deaths" },
+		{ "overdue", "overdue", "overdue" },
+		{ "settling", "being settled", "being settled" },
+		{ "verifying", "being verified", "being verified" },
+		{ "missing", "missing", "missing" },
+		{ "quarantined", "quarantined", "quarantined" },
+		{ "orphans", "of ours without a record",
+		    "of ours without a record" },
+		{ "foreign", "foreign key pair", "foreign key pairs" },
+		{ "debris", "object without a name (debris)",
+		    "objects without a name (debris)" },
+		{ "deaths", "worker death", "worker deaths" },
 	};
 	char human[DURATION_TEXT];
 	int64_t count;
@@ -204,14 +206,17 @@ repository_notes(const json_t *r, struct notes *n)
 	n->text[0] = '\0';
 	if (text(r, "reason")[0] != '\0')
 		notes_add(n, "%s", text(r, "reason"));
-	if (known(r, "retry_in_ms")) {
+	if (known(r, "retry_in_ms") && number(r, "retry_in_ms") <= 0)
+		notes_add(n, "next try now");
+	else if (known(r, "retry_in_ms")) {
 		duration_human((number(r, "retry_in_ms") + 999) / 1000, human);
 		notes_add(n, "next try in %s", human);
 	}
 	for (size_t i = 0; i < nitems(counts); i++) {
 		count = number(r, counts[i].field);
 		if (count != 0)
-			notes_add(n, "%" PRId64 " %s", count, counts[i].words);
+			notes_add(n, "%" PRId64 " %s", count,
+			    plural(count, counts[i].one, counts[i].many));
 	}
 }
 
@@ -507,8 +512,9 @@ print_plan_pool(FILE *out, const json_t *p)
 		    number(p, "held"));
 	if (number(p, "capacity_short") != 0)
 		(void)fprintf(out,
-		    ", %" PRId64 " do not fit the token's Capacity",
-		    number(p, "capacity_short"));
+		    ", %" PRId64 " %s not fit the token's Capacity",
+		    number(p, "capacity_short"),
+		    plural(number(p, "capacity_short"), "does", "do"));
 	(void)fputc('\n', out);
 	if (known(p, "ms_per_key"))
 		(void)fprintf(out, "  time      %" PRId64 " ms per key",
@@ -566,8 +572,9 @@ print_plan(FILE *out, const json_t *doc)
 	if (known(doc, "what_if_zones"))
 		(void)fprintf(out,
 		    "What if every policy had %" PRId64
-		    " zones; nothing is changed.\n\n",
-		    number(doc, "what_if_zones"));
+		    " %s; nothing is changed.\n\n",
+		    number(doc, "what_if_zones"),
+		    plural(number(doc, "what_if_zones"), "zone", "zones"));
 	json_array_foreach(list, i, p)
 		print_plan_pool(out, p);
 	print_tokens(out, doc);
@@ -707,11 +714,14 @@ print_dry_run(FILE *out, const json_t *doc)
 		table_cell(&t, "%" PRId64, number(p, "make"));
 		table_cell(&t, "%" PRId64, number(p, "held"));
 		n.text[0] = '\0';
-		if (number(p, "capacity_short") != 0)
+		/* Where nothing at all fits, that is the trouble. */
+		if (number(p, "capacity_short") != 0 &&
+		    strstr(text(p, "trouble"), "Capacity") == NULL)
 			notes_add(&n,
-			    "%" PRId64 " do not fit the token's "
+			    "%" PRId64 " %s not fit the token's "
 			    "Capacity",
-			    number(p, "capacity_short"));
+			    number(p, "capacity_short"),
+			    plural(number(p, "capacity_short"), "does", "do"));
 		if (text(p, "trouble")[0] != '\0')
 			notes_add(&n, "%s", text(p, "trouble"));
 		table_cell(&t, "%s", n.text[0] != '\0' ? n.text : "-");
@@ -725,8 +735,9 @@ print_dry_run(FILE *out, const json_t *doc)
 static void
 print_made(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "made %" PRId64 " of %" PRId64 " keys",
-	    number(doc, "made"), number(doc, "wanted"));
+	(void)fprintf(out, "made %" PRId64 " of %" PRId64 " %s",
+	    number(doc, "made"), number(doc, "wanted"),
+	    plural(number(doc, "wanted"), "key", "keys"));
 	if (number(doc, "failed") != 0)
 		(void)fprintf(
 		    out, ", %" PRId64 " failed", number(doc, "failed"));

@@ -117,7 +117,7 @@ a_wrong_line_is_told_how_it_would_be_right(void **ctx)
 		{ "repository resume", "NAME is missing" },
 		{ "status --zones 4", "has no option '--zones'" },
 		{ "plan --zone 4", "did you mean '--zones'?" },
-		{ "plan --zones", "'--zones' needs a N" },
+		{ "plan --zones", "'--zones' needs a value: N" },
 		{ "plan --zones -4", "not a whole number of 0 or more" },
 		{ "plan --zones 4x", "not a whole number" },
 		{ "plan --zones 99999999999999999999", "not a whole number" },

@@ -142,6 +142,53 @@ remarks_name_what_is_not_nothing(void **ctx)
 }
 
 static void
+one_is_not_many(void **ctx)
+{
+	static const struct {
+		void (*print)(FILE *out, const json_t *doc);
+		const char *doc, *words;
+	} cases[] = {
+		{ print_repositories,
+		    "{'repositories':[{'name':'a','foreign':1,'debris':1,"
+		    "'deaths':1,'retry_in_ms':0}]}",
+		    "next try now, 1 foreign key pair, 1 object without a name "
+		    "(debris), 1 worker death\n" },
+		{ print_repositories, "{'repositories':[{'deaths':2}]}",
+		    "2 worker deaths\n" },
+		{ print_topup, "{'wanted':1,'made':1,'full':true}",
+		    "made 1 of 1 key; every pool is full\n" },
+		{ print_plan, "{'what_if_zones':1}",
+		    "What if every policy had 1 zone; nothing is changed.\n" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		char *got = printed(cases[i].print, cases[i].doc);
+
+		if (strstr(got, cases[i].words) == NULL)
+			fail_msg("no '%s' in %s", cases[i].words, got);
+		free(got);
+	}
+}
+
+static void
+a_dry_run_says_once_that_the_token_is_full(void **ctx)
+{
+	char *got = printed(print_topup,
+	    "{'dry_run':true,'make':0,'pools':[{'capacity_short':3,'trouble':"
+	    "'3 keys do not fit the Capacity of repository R'},"
+	    "{'capacity_short':1,'trouble':null}]}");
+	const char *first = strstr(got, "Capacity");
+
+	(void)ctx;
+	assert_non_null(first);
+	first = strstr(first + 1, "Capacity");
+	assert_non_null(strstr(got, " 1 does not fit the token's Capacity\n"));
+	assert_null(strstr(strstr(first, "Capacity") + 1, "Capacity"));
+	free(got);
+}
+
+static void
 trouble_is_one_line_and_says_how_much_more(void **ctx)
 {
 	(void)ctx;
@@ -338,6 +385,8 @@ main(void)
 		cmocka_unit_test(status_is_three_tables),
 		cmocka_unit_test(the_zone_list_says_what_is_in_force),
 		cmocka_unit_test(remarks_name_what_is_not_nothing),
+		cmocka_unit_test(one_is_not_many),
+		cmocka_unit_test(a_dry_run_says_once_that_the_token_is_full),
 		cmocka_unit_test(trouble_is_one_line_and_says_how_much_more),
 		cmocka_unit_test(plan_shows_the_formula_with_its_numbers),
 		cmocka_unit_test(plan_says_where_the_formula_does_not_decide),
