@@ -28,6 +28,7 @@
 
 #define LINGER_MS  500	/* after the last key, for workers to leave */
 #define FINDINGS_LOGGED 200
+#define FIXED_COUNT	5
 #define STATUS_MS  2000 /* between status texts */
 #define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
 #define TICK_ACCURACY 1000 /* us; sd-event's 0 means 250 ms late at worst */
@@ -53,6 +54,7 @@ struct daemon {
 	struct reader *reader;
 	struct waiter *waiters;
 	bool reload_again, allow_empty, allow_empty_next;
+	char *fixed[FIXED_COUNT]; /* in use since start, see fixed_value */
 	int lock;
 	int64_t ticket;
 	bool stopping, lingering;
@@ -278,31 +280,74 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 	return err;
 }
 
-/* Paths are fixed while the daemon runs; another value waits for a restart. */
-static bool
-conf_fixed_same(struct daemon *d, const struct conf *c)
+/*
+ * What is fixed while the daemon runs; another value waits for a restart.
+ * Empty: no socket group.
+ */
+static const char *
+fixed_value(const struct conf *c, size_t i, const char **name)
+{
+	const struct {
+		const char *name, *value;
+	} all[FIXED_COUNT] = {
+		{ "StateDirectory", c->state_dir },
+		{ "Database", c->database },
+		{ "Path of the Socket", c->socket_path },
+		{ "Group of the Socket", c->socket_group },
+		{ "User", c->user },
+	};
+
+	*name = all[i].name;
+	return all[i].value != NULL ? all[i].value : "";
+}
+
+static enum ksm_err
+fixed_remember(struct daemon *d, const struct conf *c, struct ksm_fail *fail)
+{
+	const char *name;
+
+	for (size_t i = 0; i < FIXED_COUNT; i++) {
+		d->fixed[i] = strdup(fixed_value(c, i, &name));
+		if (d->fixed[i] == NULL)
+			return ksm_failf(fail, KSM_ENOMEM, "no memory");
+	}
+	return KSM_OK;
+}
+
+/* Against what is in use, and not what the last reload said. */
+static void
+fixed_compare(const struct daemon *d, struct conf *report)
 {
 	const struct conf *now = engine_conf(d->engine);
+	char what[128], until[PATH_MAX];
+	const char *name, *value;
 
-	return strcmp(now->database, c->database) == 0 &&
-	    strcmp(now->state_dir, c->state_dir) == 0 &&
-	    strcmp(now->socket_path, c->socket_path) == 0;
+	for (size_t i = 0; i < FIXED_COUNT; i++) {
+		value = fixed_value(now, i, &name);
+		if (strcmp(value, d->fixed[i]) == 0)
+			continue;
+		(void)snprintf(what, sizeof(what),
+		    "another %s takes effect when ksmpoold is restarted",
+		    name);
+		(void)snprintf(until, sizeof(until), "%s until then",
+		    d->fixed[i][0] != '\0' ? d->fixed[i] : "none");
+		if (value[0] == '\0')
+			value = "none";
+		log_warning("%s: '%s'; expected %s", what, value, until);
+		(void)conf_finding_add(report, CONF_WARNING, CONF_KSMPOOL,
+		    now->file, 0, what, value, until);
+	}
 }
 
 /* In force, or refused and nothing is changed, the log level neither. */
 static enum ksm_err
 conf_enforce(struct daemon *d, struct conf *c, struct ksm_fail *fail)
 {
-	bool same = conf_fixed_same(d, c);
 	enum ksm_err err = engine_configure(d->engine, c, fail);
 
-	if (err != KSM_OK)
-		return err;
-	log_level_set(engine_conf(d->engine)->log_level);
-	if (!same)
-		log_warning("StateDirectory, Database or Socket changed; that "
-			    "takes effect when ksmpoold is restarted");
-	return KSM_OK;
+	if (err == KSM_OK)
+		log_level_set(engine_conf(d->engine)->log_level);
+	return err;
 }
 
 static void reload_start(struct daemon *d);
@@ -351,8 +396,10 @@ reload_done(void *ctx, enum ksm_err err, struct conf *c,
 		err = conf_admit(d, c, false, d->allow_empty, &fail);
 	if (err == KSM_OK)
 		err = conf_enforce(d, c, &fail);
-	if (err == KSM_OK)
+	if (err == KSM_OK) {
+		fixed_compare(d, &report);
 		log_notice("reload: the new configuration is in force");
+	}
 	else
 		log_error("reload refused: %s; the configuration in force is "
 			  "kept, nothing was changed",
@@ -709,6 +756,8 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	    (err = loop_prepare(d, fail)) != KSM_OK)
 		return err;
 	supervisor_engine(d->supervisor, d->engine);
+	if ((err = fixed_remember(d, c, fail)) != KSM_OK)
+		return err;
 	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK)
 		return err;
 	if (d->once)
@@ -742,6 +791,8 @@ daemon_end(struct daemon *d)
 	supervisor_free(d->supervisor);
 	store_close(d->store);
 	conf_clear(&d->first);
+	for (size_t i = 0; i < FIXED_COUNT; i++)
+		free(d->fixed[i]);
 	(void)sd_event_source_disable_unref(d->tick);
 	(void)sd_event_source_disable_unref(d->linger);
 	(void)sd_event_unref(d->event);

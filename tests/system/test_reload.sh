@@ -39,6 +39,23 @@ while [ $i -lt 20 ]; do
 	i=$((i + 1))
 done
 ok "a burst of 20 reloads is answered"
+# What is fixed since the start: said to whoever reloads, and again each time.
+sed -e "s|<StateDirectory>[^<]*|<StateDirectory>$dir/elsewhere|" \
+    -e "s|<Path>[^<]*</Path>|<Path>$dir/t</Path><Group>daemon</Group>|" \
+    -e 's|<User>[^<]*|<User>daemon|' "$dir/good.xml" >"$conf"
+for round in first second; do
+	check "a reload with other places, the $round" ctl reload
+	for what in StateDirectory Database "Path of the Socket" \
+	    "Group of the Socket" User; do
+		says "names the $what" \
+		    "warning: another $what takes effect when .* restarted" \
+		    "$dir/out"
+	done
+	says "and what is in use" "expected $state until then" "$dir/out"
+done
+cp "$dir/good.xml" "$conf"
+check "back as it was" ctl reload
+! grep -q "takes effect" "$dir/out" || fail "a reload back warns: $(cat "$dir/out")"
 check "it fills all the same" ctl --timeout PT3M topup --wait
 daemon_stop
 check "token and database agree" compare
