@@ -186,6 +186,13 @@ on_tick(sd_event_source *s, uint64_t usec, void *ctx)
 	return 0;
 }
 
+/* The end of a word that is counted. */
+static const char *
+plural(int64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}
+
 /* ---- configuration ---------------------------------------------------- */
 
 static void
@@ -250,9 +257,10 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 
 	if (c->errors - c->zonelist_errors > 0)
 		return ksm_failf(fail, KSM_EREFUSED,
-		    "%s and the files it names have %lld errors; `ksmctl check "
-		    "--config %s` shows them all",
-		    d->file, (long long)c->errors, d->file);
+		    "%s and the files it names have %lld error%s; `ksmctl "
+		    "check --config %s` shows all",
+		    d->file, (long long)c->errors, plural(c->errors, "", "s"),
+		    d->file);
 	if (c->zonelist == ZONELIST_OK && c->zonelist_errors == 0)
 		return KSM_OK;
 	if (c->zonelist == ZONELIST_OK)
@@ -273,10 +281,11 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 			: "");
 	err = zones_last(d->store, c, &before, fail);
 	if (err == KSM_OK)
-		log_error("the zone list %s %s; the last good one (%lld zones) "
-			  "stays in force, no pool shrinks",
+		log_error("the zone list %s %s; the last good one (%lld "
+			  "zone%s) stays in force, no pool shrinks",
 		    c->zonelist_file == NULL ? "?" : c->zonelist_file,
-		    state[c->zonelist], (long long)before);
+		    state[c->zonelist], (long long)before,
+		    plural(before, "", "s"));
 	return err;
 }
 
@@ -527,9 +536,10 @@ first_faults(const struct daemon *d, struct ksm_fail *fail)
 		    c->findings[i].in != CONF_ZONELIST)
 			f = &c->findings[i];
 	return ksm_failf(fail, KSM_EREFUSED,
-	    "%s and the files it names have %lld errors as uid %d reads them%s"
+	    "%s and the files it names have %lld error%s as uid %d reads them%s"
 	    "%s%s%.200s",
-	    d->file, (long long)c->errors, (int)geteuid(),
+	    d->file, (long long)c->errors, plural(c->errors, "", "s"),
+	    (int)geteuid(),
 	    f == NULL ? "" : "; the first: ", f == NULL ? "" : f->file,
 	    f == NULL ? "" : ": ", f == NULL ? "" : f->what);
 }
@@ -805,6 +815,7 @@ daemon_main(const char *file, bool once)
 	struct daemon d = { .once = once, .lock = -1, .status = DAEMON_OK };
 	struct ksm_fail fail = { .text = "" };
 	char path[PATH_MAX];
+	size_t npools, nrepositories;
 	enum ksm_err err;
 	int rc;
 
@@ -822,9 +833,11 @@ daemon_main(const char *file, bool once)
 		daemon_end(&d);
 		return d.status;
 	}
-	log_notice("ksmpoold %s started, %zu pools in %zu repositories",
-	    KSM_VERSION, engine_plan(d.engine)->npools,
-	    engine_repositories(d.engine));
+	npools = engine_plan(d.engine)->npools;
+	nrepositories = engine_repositories(d.engine);
+	log_notice("ksmpoold %s started, %zu %s in %zu %s", KSM_VERSION,
+	    npools, plural((int64_t)npools, "pool", "pools"), nrepositories,
+	    plural((int64_t)nrepositories, "repository", "repositories"));
 	(void)sd_notify(0, "READY=1");
 	rc = sd_event_loop(d.event);
 	if (rc < 0) {
