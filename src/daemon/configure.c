@@ -172,7 +172,6 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 			backoff_ok(&r->making);
 		}
 		slots_adopt(r, (size_t)now->sessions);
-		r->look_wanted = true;
 		r->most = 0;
 		r->conf = NULL; /* points into what is freed; set below */
 	}

@@ -413,7 +413,8 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 	struct prun *run;
 	size_t pool = 0;
 
-	if (!repo_open(e, r) || !pool_choose(e, r, &pool, wait))
+	if (!repo_open(e, r) || r->hold || engine_repo_starting(r) ||
+	    !pool_choose(e, r, &pool, wait))
 		return;
 	p = &e->plan.pools[pool];
 	run = &e->runs[pool];
@@ -478,18 +479,18 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 			*wait = left;
 		return;
 	}
+	/* All that are to log in first; keys only when nobody does. */
+	for (size_t k = 0; k < r->ngens; k++)
+		if (r->gens[k].no == 0 && !r->gens[k].stuck &&
+		    !dispatch_spare(r, k) && pool_choose(e, r, &pool, wait))
+			(void)engine_worker_start(e, r, &r->gens[k],
+			    PURPOSE_GENERATOR);
 	for (size_t k = 0; k < r->ngens; k++) {
 		struct slot *s = &r->gens[k];
 
-		if (s->stuck || s->leaving || dispatch_spare(r, k))
-			continue;
-		if (s->no == 0) {
-			if (pool_choose(e, r, &pool, wait))
-				(void)engine_worker_start(e, r, s,
-				    PURPOSE_GENERATOR);
-		} else if (!s->starting && !s->busy) {
+		if (s->no != 0 && !s->starting && !s->busy && !s->stuck &&
+		    !s->leaving && !dispatch_spare(r, k))
 			dispatch_assign(e, r, s, wait);
-		}
 	}
 	for (size_t i = 0; i < e->plan.npools; i++)
 		if (e->plan.pools[i].repository_conf == r->conf &&

@@ -426,13 +426,28 @@ slot_find(struct engine *e, worker_no no, struct repo **r)
 }
 
 /* Logging in is serialised: SoftHSM hides the token from a second starter. */
-static bool
-repo_starting(const struct repo *r)
+bool
+engine_repo_starting(const struct repo *r)
 {
 	if (r->look.slot.no != 0 && r->look.slot.starting)
 		return true;
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].no != 0 && r->gens[k].starting)
+			return true;
+	return false;
+}
+
+/*
+ * A key is being made. In SoftHSM a login of another process meanwhile can
+ * tear it: CKR_OK, and a half pair or a private key that does not sign. One
+ * that is overdue may hang for ever and is not waited for.
+ */
+static bool
+repo_making(const struct repo *r)
+{
+	for (size_t k = 0; k < r->ngens; k++)
+		if (r->gens[k].busy && !r->gens[k].overdue &&
+		    !r->gens[k].stuck)
 			return true;
 	return false;
 }
@@ -444,8 +459,12 @@ engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
 	struct ksm_fail fail;
 	enum ksm_err err;
 
-	if (repo_starting(r))
+	if (engine_repo_starting(r))
 		return false;
+	if (repo_making(r)) {
+		r->hold = true;
+		return false;
+	}
 	err = e->io.worker_start(e->io.ctx, ++e->last_no, r->conf, purpose,
 	    r->alone, r->row.pin_print, &fail);
 	if (err == KSM_EBUSY && r->alone) {
@@ -627,6 +646,7 @@ engine_run(struct engine *e)
 	recover_when_possible(e, &wait);
 	engine_levels(e);
 	for (size_t i = 0; i < e->nrepos; i++) {
+		e->repos[i]->hold = false; /* set again by who still waits */
 		parked_look(e, e->repos[i], &wait);
 		if (!e->recover)
 			look_run(e, e->repos[i], &wait);

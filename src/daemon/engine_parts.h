@@ -30,7 +30,7 @@
 #define LOOK_MOST	4000000 /* ids; no token of ours holds so many */
 #define POISON_DEATHS	3
 #define WARM_KEYS	100 /* a refill of so many keeps its verifier */
-#define WARM_MS		(60 * 1000) /* and so long after its last look */
+#define WARM_MS		(5 * 60 * 1000) /* and so long after its last look */
 #define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */
 #define PARKED_MS	5000 /* between looks at the PIN source */
@@ -114,6 +114,7 @@ struct repo {
 	bool alone;  /* no worker of ours was started yet: ask for the lock */
 	bool waiting;
 	bool single; /* the token has one session: look and generators in turn */
+	bool hold;   /* a worker is to log in: no new key until it has */
 	size_t most; /* generators that it has sessions for; 0: not known */
 	bool accept; /* the operator accepts the token as it is */
 	char pin_seen[128]; /* print of the PIN source when it was parked */
@@ -230,6 +231,8 @@ bool engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
 bool engine_worker_send(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_msg *m, int64_t deadline);
 void engine_worker_leave(struct engine *e, struct slot *s);
+/* A worker is logging in. */
+bool engine_repo_starting(const struct repo *r);
 bool engine_repo_usable(const struct repo *r);
 
 struct repo *engine_repo_find(struct engine *e, const char *name);

@@ -86,18 +86,14 @@ group_bound(const struct repo *r)
 }
 
 /*
- * A long refill in a large token: logging in and reading all of it takes
- * longer than the keys of a group, so the verifier comes early, while the
- * generator works, and stays.
+ * A long refill: every login of a verifier stops the generators (see
+ * engine_worker_start), and in a large token reading all of it takes longer
+ * than the keys of a group. So the verifier comes before them, and stays.
  */
 static bool
 look_warms(struct engine *e, struct repo *r)
 {
-	bool busy = false;
-
-	for (size_t k = 0; k < r->ngens; k++)
-		busy = busy || r->gens[k].busy;
-	return busy && r->look.slot.no == 0 && !r->single &&
+	return r->look.slot.no == 0 && !r->single &&
 	    dispatch_left(e, r) >= WARM_KEYS;
 }
 
@@ -203,6 +199,12 @@ sight_of(const struct repo *r, const struct store_brief *b,
 	return SIGHT_HALF;
 }
 
+static enum key_half
+half_of(const struct idmap_entry *seen)
+{
+	return seen->privates == 1 ? HALF_PRIVATE : HALF_PUBLIC;
+}
+
 static const char *
 half_why(const struct idmap_entry *seen)
 {
@@ -211,12 +213,52 @@ half_why(const struct idmap_entry *seen)
 	    : "only its private half is in the token";
 }
 
+/*
+ * True when the look before this one, by another process, saw the same half:
+ * it is at rest and may go. Otherwise the next look will know.
+ */
+static enum ksm_err
+half_again(struct repo *r, struct look *l, const struct key_id *id,
+    const struct idmap_entry *seen)
+{
+	struct idmap_entry *before = idmap_find(&r->halves, id), *now;
+
+	if (before != NULL && before->privates == seen->privates &&
+	    before->publics == seen->publics)
+		return KSM_OK;
+	now = idmap_put(&l->half_now, id);
+	if (now == NULL)
+		return KSM_ENOMEM;
+	now->privates = seen->privates;
+	now->publics = seen->publics;
+	return KSM_ENOENT;
+}
+
+/*
+ * Torn while it was made, and no look ever saw it whole: nobody can have it.
+ * Made goes by way of quarantined, so that its reason is on record.
+ */
+static bool
+judge_torn(struct repo *r, struct look *l, const struct store_brief *b,
+    const struct idmap_entry *seen)
+{
+	enum ksm_err err = half_again(r, l, &b->id, seen);
+
+	if (err != KSM_OK)
+		return err == KSM_ENOENT;
+	if (b->state == KEY_MADE &&
+	    !move_add(l, &b->id, KEY_MADE, KEY_QUARANTINED, half_why(seen)))
+		return false;
+	return move_add(l, &b->id, KEY_QUARANTINED, KEY_DESTROYING,
+		   half_why(seen)) &&
+	    half_add(l, &b->id, half_of(seen));
+}
+
 static bool
 judge_unknown(struct repo *r, struct look *l, const struct store_brief *b,
     enum sight sight, const struct idmap_entry *seen)
 {
-	enum key_half half;
-	struct idmap_entry *before, *now;
+	enum ksm_err err;
 
 	if (idmap_find(&l->unknowns, &b->id) == NULL)
 		return true;
@@ -225,22 +267,15 @@ judge_unknown(struct repo *r, struct look *l, const struct store_brief *b,
 		    "it was not in the token when looked for");
 	if (sight != SIGHT_HALF)
 		return proof_add(l, &b->id);
-	half = seen->privates == 1 ? HALF_PRIVATE : HALF_PUBLIC;
-	before = idmap_find(&r->halves, &b->id);
-	if (before != NULL && before->privates == seen->privates &&
-	    before->publics == seen->publics)
-		return half_add(l, &b->id, half);
-	now = idmap_put(&l->half_now, &b->id);
-	if (now == NULL)
-		return false;
-	now->privates = seen->privates;
-	now->publics = seen->publics;
-	return true;
+	err = half_again(r, l, &b->id, seen);
+	if (err != KSM_OK)
+		return err == KSM_ENOENT;
+	return half_add(l, &b->id, half_of(seen));
 }
 
 static bool
-judge_living(struct look *l, const struct store_brief *b, enum sight sight,
-    const struct idmap_entry *seen)
+judge_living(struct repo *r, struct look *l, const struct store_brief *b,
+    enum sight sight, const struct idmap_entry *seen)
 {
 	const char *why = "it is not in the token any more";
 
@@ -255,6 +290,9 @@ judge_living(struct look *l, const struct store_brief *b, enum sight sight,
 		why = "several objects in the token carry its id";
 	else if (sight == SIGHT_HALF)
 		why = half_why(seen);
+	if (sight == SIGHT_HALF &&
+	    (b->state == KEY_MADE || b->state == KEY_QUARANTINED))
+		return judge_torn(r, l, b, seen);
 	if (b->state == KEY_QUARANTINED && sight != SIGHT_NONE)
 		return true; /* a human is to look at it as it is */
 	if (b->state == KEY_MADE && sight != SIGHT_NONE)
@@ -298,7 +336,7 @@ judge(struct repo *r, struct look *l, const struct store_brief *b)
 			l->living++;
 			l->found += sight != SIGHT_NONE;
 		}
-		return judge_living(l, b, sight, seen);
+		return judge_living(r, l, b, sight, seen);
 	case KEY_MISSING:
 		if (sight != SIGHT_WHOLE)
 			return true;
@@ -312,6 +350,10 @@ judge(struct repo *r, struct look *l, const struct store_brief *b)
 		if (sight == SIGHT_NONE)
 			return move_add(l, &b->id, KEY_DESTROYING,
 			    KEY_DESTROYED, "it is not in the token any more");
+		if (sight == SIGHT_HALF && r->look.slot.purpose ==
+		    PURPOSE_SETTLER)
+			return half_add(l, &b->id, half_of(seen));
+		l->again = l->again || sight == SIGHT_HALF;
 		return true;
 	case KEY_INTENDED:
 	case KEY_CONSUMED:
@@ -589,6 +631,11 @@ look_destroy(struct engine *e, struct repo *r)
 		l->step = LOOK_END;
 		return;
 	}
+	/* That it is to go is on disk before it goes. */
+	if (!engine_commit(e)) {
+		look_abandon(e, r);
+		return;
+	}
 	l->slot.id = l->halves[l->at_half].id;
 	l->slot.job = m.u.destroy.job = ++e->last_job;
 	m.u.destroy.id = l->slot.id;
@@ -619,14 +666,16 @@ look_end(struct engine *e, struct repo *r)
 	r->halves = l->half_now;
 	l->half_now = was;
 	r->look_wanted = r->look_wanted || l->again;
+	l->step = LOOK_IDLE;
+	look_clear(l);
+	if (!engine_commit(e)) {
+		engine_worker_leave(e, &l->slot);
+		return;
+	}
+	r->looked = true;
 	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS;
 	if (!l->slot.warm || l->slot.purpose != PURPOSE_VERIFIER || r->single)
 		engine_worker_leave(e, &l->slot);
-	l->step = LOOK_IDLE;
-	look_clear(l);
-	if (!engine_commit(e))
-		return;
-	r->looked = true;
 	r->accept = false;
 	r->looked_at = engine_wall(e);
 	r->looked_ms = engine_steady(e);
@@ -935,6 +984,29 @@ half_kept(struct engine *e, struct repo *r, const char *why)
 	    (long long)backoff_wait(&r->cleaning, engine_steady(e)));
 }
 
+/* An unknown key never came to be; one that was made and torn is destroyed. */
+static void
+half_gone(struct engine *e, struct repo *r, const struct key_id *id)
+{
+	static const char why[] = "only one half was there; it was destroyed";
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail;
+	char hex[KEY_ID_HEX];
+
+	if (key == NULL || !engine_stored(e,
+		store_key_get(e->store, id, key, &fail), &fail, "read a key")) {
+		free(key); /* the next look finds it gone */
+		return;
+	}
+	key_id_format(id, hex);
+	log_notice("repository %s: key %s: %s", r->name, hex, why);
+	if (key->state == KEY_UNKNOWN)
+		(void)key_moved(e, id, KEY_UNKNOWN, KEY_GONE, why);
+	else
+		(void)key_moved(e, id, KEY_DESTROYING, KEY_DESTROYED, why);
+	free(key);
+}
+
 static void
 look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
     bool leaves)
@@ -1015,8 +1087,7 @@ look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
 		    key_id_cmp(&m->u.destroyed.id, &s->id) != 0)
 			break;
 		s->busy = s->overdue = false;
-		(void)key_moved(e, &s->id, KEY_UNKNOWN, KEY_GONE,
-		    "only one half was there; it was destroyed");
+		half_gone(e, r, &s->id);
 		backoff_ok(&r->cleaning);
 		l->at_half++;
 		return;
