@@ -316,6 +316,10 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 		(void)snprintf(print, sizeof(print), "%s",
 		    f->pin_print[0] != '\0' ? f->pin_print
 					    : r->row.pin_print);
+		/* What the token said first is worth more than this. */
+		if (strcmp(f->stage, "pin-unchanged") == 0 &&
+		    r->row.reason[0] != '\0')
+			(void)snprintf(why, sizeof(why), "%s", r->row.reason);
 		engine_repo_park(e, r, why, print);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
 	    !look && s != &r->look.slot) {
