@@ -58,7 +58,7 @@ pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
 }
 
 enum ksm_err
-engine_key_fresh(struct engine *e, const struct key_id *id,
+answer_key_fresh(struct engine *e, const struct key_id *id,
     const struct key_facts *facts, struct ksm_fail *check)
 {
 	struct ksm_fail fail;
@@ -69,7 +69,7 @@ engine_key_fresh(struct engine *e, const struct key_id *id,
 	err = store_digest_find(e->store, facts->digest, id, &twin, &fail);
 	if (err == KSM_ENOENT)
 		return KSM_OK;
-	if (!engine_stored(e, err, &fail, "look for the same public key"))
+	if (!batch_stored(e, err, &fail, "look for the same public key"))
 		return err;
 	key_id_format(&twin, hex);
 	return ksm_failf(check, KSM_EREFUSED,
@@ -93,7 +93,7 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 	err = keycheck_evidence(&g->evidence, &was->want, &facts, &facts_ok,
 	    &check);
 	if (err == KSM_OK)
-		err = engine_key_fresh(e, &was->id, &facts, &check);
+		err = answer_key_fresh(e, &was->id, &facts, &check);
 	if (err == KSM_ESTORE)
 		return; /* it is settled when the database works again */
 	made.took = g->took;
@@ -109,14 +109,14 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 		made.tag_revoked = facts.tag_revoked;
 	}
 	made_times(e, g, &made);
-	if (!engine_stored(e,
+	if (!batch_stored(e,
 		store_key_made(e->store, &was->id, &made, engine_wall(e),
 		    &fail),
 		&fail, "record a key"))
 		return;
-	engine_result_noted(e);
-	engine_moved(e, was->pool_row, KEY_INTENDED, KEY_MADE);
-	(void)engine_stored(e,
+	batch_noted(e);
+	stock_moved(e, was->pool_row, KEY_INTENDED, KEY_MADE);
+	(void)batch_stored(e,
 	    store_rate_add(e->store, r->name, was->want.alg, was->want.bits,
 		g->took, &fail),
 	    &fail, "record a duration");
@@ -125,12 +125,12 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 	backoff_ok(&r->making);
 	r->taken = 0;
 	if (err != KSM_OK) {
-		if (engine_stored(e,
+		if (batch_stored(e,
 			store_key_move(e->store, &was->id, KEY_MADE,
 			    KEY_QUARANTINED, check.text, engine_wall(e),
 			    &fail),
 			&fail, "quarantine a key"))
-			engine_moved(e, was->pool_row, KEY_MADE,
+			stock_moved(e, was->pool_row, KEY_MADE,
 			    KEY_QUARANTINED);
 		pool_failed_check(e, r, was, check.text);
 		return;
@@ -148,11 +148,11 @@ drop_intended(struct engine *e, const struct slot *was)
 	struct plan_pool *p = NULL;
 	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
 
-	if (!engine_stored(e, store_key_refused(e->store, &was->id, &fail),
+	if (!batch_stored(e, store_key_refused(e->store, &was->id, &fail),
 		&fail, "drop a refused key"))
 		return;
-	engine_result_noted(e);
-	engine_moved(e, was->pool_row, KEY_INTENDED, KEY__STATES);
+	batch_noted(e);
+	stock_moved(e, was->pool_row, KEY_INTENDED, KEY__STATES);
 	if (run != NULL && run->auto_made > 0)
 		(void)dispatch_auto_made(e, run, run->auto_made - 1);
 	if (run != NULL && run->explicit && !was->automatic)
@@ -160,7 +160,7 @@ drop_intended(struct engine *e, const struct slot *was)
 }
 
 void
-engine_no_text(const struct hsm_no *no, char out[256])
+answer_no_text(const struct hsm_no *no, char out[256])
 {
 	(void)snprintf(out, 256, "%.31s: %.47s%s%.160s", no->stage, no->name,
 	    no->name[0] == '\0' ? "" : ": ", no->text);
@@ -174,7 +174,7 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
 	char why[256], name[400];
 
-	engine_no_text(no, why);
+	answer_no_text(no, why);
 	drop_intended(e, was);
 	topup_count(e, was->pool_row, was->automatic, false);
 	switch (no->group) {
@@ -190,7 +190,7 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 		    name, run->trouble);
 		break;
 	case CKRG_PIN:
-		engine_repo_park(e, r, why, "");
+		repo_park(e, r, why, "");
 		break;
 	case CKRG_OTHER:
 		/*
@@ -202,10 +202,10 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 				    "the token; another one is used", r->name);
 			break;
 		}
-		engine_making_failed(e, r, why);
+		repo_making_failed(e, r, why);
 		break;
 	case CKRG_FULL:
-		engine_making_failed(e, r, why);
+		repo_making_failed(e, r, why);
 		break;
 	case CKRG_TOKEN:
 		r->looked = false; /* it may not come back as it was */
@@ -214,8 +214,8 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 	case CKRG_SESSION:
 	case CKRG_NOTHING:
 	case CKRG__COUNT:
-		engine_making_failed(e, r, why);
-		engine_worker_leave(e, s);
+		repo_making_failed(e, r, why);
+		repo_worker_leave(e, s);
 		break;
 	}
 }
@@ -231,12 +231,12 @@ record_unknown(struct engine *e, struct repo *r, const struct slot *was,
 	log_warning("repository %s: key %s: %s; whether it exists is unknown, "
 		    "it is settled next",
 	    r->name, id, why);
-	if (engine_stored(e,
+	if (batch_stored(e,
 		store_key_move(e->store, &was->id, KEY_INTENDED, KEY_UNKNOWN,
 		    why, engine_wall(e), &fail),
 		&fail, "mark a key unknown"))
-		engine_moved(e, was->pool_row, KEY_INTENDED, KEY_UNKNOWN);
-	(void)engine_commit(e);
+		stock_moved(e, was->pool_row, KEY_INTENDED, KEY_UNKNOWN);
+	(void)batch_commit(e);
 	r->look_wanted = true;
 }
 
@@ -254,7 +254,7 @@ token_serial_fits(struct engine *e, struct repo *r, const struct hsm_hello *h)
 		    "serial '%.40s'",
 		    r->row.token_label, r->row.token_serial, h->label,
 		    h->serial);
-		engine_repo_alien(e, r, why);
+		repo_alien(e, r, why);
 		return false;
 	}
 	if (strcmp(r->row.token_serial, h->serial) == 0 &&
@@ -264,7 +264,7 @@ token_serial_fits(struct engine *e, struct repo *r, const struct hsm_hello *h)
 	    h->label);
 	(void)snprintf(r->row.token_serial, sizeof(r->row.token_serial), "%s",
 	    h->serial);
-	return engine_stored(e,
+	return batch_stored(e,
 	    store_repository_token(e->store, r->row.row, h->label, h->serial,
 		&fail),
 	    &fail, "record the token of a repository");
@@ -279,7 +279,7 @@ pin_is_good(struct engine *e, struct repo *r)
 	if (r->row.pin_print[0] == '\0')
 		return;
 	r->row.pin_print[0] = '\0';
-	(void)engine_stored(e,
+	(void)batch_stored(e,
 	    store_repository_trouble(e->store, r->row.row, TROUBLE_NONE, "",
 		"", engine_wall(e), &fail),
 	    &fail, "clear the trouble of a repository");
@@ -287,7 +287,7 @@ pin_is_good(struct engine *e, struct repo *r)
 }
 
 bool
-engine_hello(struct engine *e, struct repo *r, struct slot *s,
+answer_hello(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_hello *h)
 {
 	s->starting = false;
@@ -296,7 +296,7 @@ engine_hello(struct engine *e, struct repo *r, struct slot *s,
 }
 
 void
-engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
+answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f)
 {
 	char why[256], print[sizeof(r->row.pin_print)];
@@ -320,7 +320,7 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 		if (strcmp(f->stage, "pin-unchanged") == 0 &&
 		    r->row.reason[0] != '\0')
 			(void)snprintf(why, sizeof(why), "%s", r->row.reason);
-		engine_repo_park(e, r, why, print);
+		repo_park(e, r, why, print);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
 	    !look && s != &r->look.slot) {
 		r->most = gens;
@@ -334,7 +334,7 @@ engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
 			   "second worker; generator and verifier take turns",
 		    r->name);
 	} else {
-		engine_repo_failed(e, r, why);
+		repo_failed(e, r, why);
 	}
 }
 
@@ -358,11 +358,11 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 
 	switch (m->type) {
 	case HSM_HELLO:
-		if (!engine_hello(e, r, s, &m->u.hello))
-			engine_worker_leave(e, s);
+		if (!answer_hello(e, r, s, &m->u.hello))
+			repo_worker_leave(e, s);
 		return;
 	case HSM_FAILED:
-		engine_start_failed(e, r, s, &m->u.failed);
+		answer_start_failed(e, r, s, &m->u.failed);
 		return;
 	case HSM_GENERATED:
 		if (!s->busy || m->u.generated.job != s->job ||
@@ -375,7 +375,7 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		 * worker whose key did not sign may be on its way out.
 		 */
 		if (m->u.generated.evidence.signature[0] == '\0')
-			engine_worker_leave(e, s);
+			repo_worker_leave(e, s);
 		else if (!s->leaving && !pool_in_doubt(e, &was) &&
 		    s->generation == r->generation && r->conf != NULL &&
 		    !dispatch_spare(r, (size_t)(s - r->gens)) &&
@@ -395,12 +395,12 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		if (!s->busy || m->u.no.job != s->job)
 			break;
 		s->busy = s->overdue = false;
-		engine_worker_leave(e, s); /* it exits by itself, or should */
-		engine_no_text(&m->u.no, why);
+		repo_worker_leave(e, s); /* it exits by itself, or should */
+		answer_no_text(&m->u.no, why);
 		if (m->u.no.group == CKRG_TOKEN)
 			r->looked = false;
 		record_unknown(e, r, &was, why);
-		engine_making_failed(e, r, why);
+		repo_making_failed(e, r, why);
 		return;
 	default:
 		break;
@@ -421,12 +421,12 @@ answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
 		(void)snprintf(why, sizeof(why),
 		    "its worker ended (%s) while making it", how);
 		record_unknown(e, r, &was, why);
-		engine_making_failed(e, r, why);
+		repo_making_failed(e, r, why);
 	} else if (was.starting || !was.leaving) {
 		r->deaths++;
 		(void)snprintf(why, sizeof(why), "a worker ended (%s) %s", how,
 		    was.starting ? "before it was ready" : "while idle");
-		engine_making_failed(e, r, why);
+		repo_making_failed(e, r, why);
 	}
 }
 

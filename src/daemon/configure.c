@@ -69,7 +69,7 @@ repo_new(struct engine *e, const char *name, struct repo **out,
 }
 
 void
-engine_repo_free(struct repo *r)
+configure_repo_free(struct repo *r)
 {
 	if (r == NULL)
 		return;
@@ -133,7 +133,7 @@ configure_repos(struct engine *e, const struct conf *c, struct repo ***out,
 		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
 	for (size_t i = 0; i < c->nrepositories; i++) {
 		const struct conf_repository *cr = &c->repositories[i];
-		struct repo *r = engine_repo_find(e, cr->name);
+		struct repo *r = repo_find(e, cr->name);
 
 		if (r == NULL)
 			err = repo_new(e, cr->name, &r, fail);
@@ -149,8 +149,8 @@ configure_repos(struct engine *e, const struct conf *c, struct repo ***out,
 	list = NULL;
 out:
 	for (size_t i = 0; list != NULL && i < n; i++)
-		if (engine_repo_find(e, list[i]->name) == NULL)
-			engine_repo_free(list[i]);
+		if (repo_find(e, list[i]->name) == NULL)
+			configure_repo_free(list[i]);
 	free(list);
 	return err;
 }
@@ -189,7 +189,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 		if (repo_has_process(r))
 			list[total++] = r;
 		else
-			engine_repo_free(r);
+			configure_repo_free(r);
 	}
 	free(e->repos);
 	e->repos = list;
@@ -199,7 +199,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 
 /* A repository nobody configures any more goes when its last worker went. */
 void
-engine_repos_forget(struct engine *e)
+configure_repos_forget(struct engine *e)
 {
 	for (size_t i = e->nconf; i < e->nrepos;) {
 		struct repo *r = e->repos[i];
@@ -211,7 +211,7 @@ engine_repos_forget(struct engine *e)
 		memmove(&e->repos[i], &e->repos[i + 1],
 		    (e->nrepos - i - 1) * sizeof(e->repos[0]));
 		e->nrepos--;
-		engine_repo_free(r);
+		configure_repo_free(r);
 	}
 }
 
@@ -310,12 +310,12 @@ surplus_sort_out(struct engine *e, const struct prun *runs, size_t n,
 
 /* A look may have made keys ready of pools that went in the meantime. */
 void
-engine_surplus(struct engine *e)
+configure_surplus(struct engine *e)
 {
 	struct ksm_fail fail;
 	bool any = false;
 
-	engine_levels(e);
+	stock_levels(e);
 	for (size_t i = 0; i < e->ntallies; i++) {
 		const struct tally *t = &e->tallies[i];
 		struct plan_pool *p = NULL;
@@ -326,10 +326,10 @@ engine_surplus(struct engine *e)
 	if (!any)
 		return;
 	e->tallies_old = true;
-	if (engine_stored(e,
+	if (batch_stored(e,
 		surplus_sort_out(e, e->runs, e->plan.npools, &fail), &fail,
 		"sort out surplus keys"))
-		(void)engine_commit(e);
+		(void)batch_commit(e);
 }
 
 enum ksm_err
@@ -341,7 +341,7 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	struct repo **repos = NULL;
 	size_t nrepos = 0;
 
-	(void)engine_commit(e);
+	(void)batch_commit(e);
 	err = plan_make(c, -1, &plan, fail);
 	if (err != KSM_OK)
 		goto out;
@@ -375,8 +375,8 @@ out:
 	if (err != KSM_OK)
 		store_rollback(e->store);
 	for (size_t i = 0; repos != NULL && i < nrepos; i++)
-		if (engine_repo_find(e, repos[i]->name) == NULL)
-			engine_repo_free(repos[i]);
+		if (repo_find(e, repos[i]->name) == NULL)
+			configure_repo_free(repos[i]);
 	free(repos);
 	free(runs);
 	plan_clear(&plan);

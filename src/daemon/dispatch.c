@@ -53,7 +53,7 @@ dispatch_auto_made(struct engine *e, struct prun *run, int64_t n)
 	if (run->auto_made == n)
 		return true;
 	run->auto_made = n;
-	return engine_stored(e,
+	return batch_stored(e,
 	    store_pool_auto(e->store, run->row, n, &fail), &fail,
 	    "count the keys of a refill");
 }
@@ -91,12 +91,12 @@ auto_run_look(struct engine *e)
 		for (size_t i = 0; i < e->plan.npools; i++)
 			if (e->runs[i].automatic)
 				e->auto_run.wanted += e->plan.pools[i].make;
-		(void)engine_stored(e,
+		(void)batch_stored(e,
 		    store_run_start(e->store, &e->auto_run, &fail), &fail,
 		    "record a refill");
 	} else {
 		e->auto_run.ended = engine_wall(e);
-		(void)engine_stored(e,
+		(void)batch_stored(e,
 		    store_run_end(e->store, &e->auto_run, &fail), &fail,
 		    "record a refill");
 	}
@@ -162,7 +162,7 @@ run_look(struct engine *e, size_t i)
 void
 dispatch_configure(struct engine *e)
 {
-	engine_levels(e);
+	stock_levels(e);
 	for (size_t i = 0; i < e->plan.npools; i++) {
 		struct plan_pool *p = &e->plan.pools[i];
 		struct prun *run = &e->runs[i];
@@ -213,7 +213,7 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 		n = p->make;
 	if (n <= 0)
 		return;
-	if (!engine_stored(e,
+	if (!batch_stored(e,
 		store_keys_intend(e->store, run->row, (size_t)n,
 		    engine_wall(e), run->queue + run->nqueue, &fail),
 		&fail, "intend keys"))
@@ -225,7 +225,7 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 	 * the batch.
 	 */
 	if (!dispatch_auto_made(e, run, run->auto_made + n) ||
-	    !engine_commit(e)) {
+	    !batch_commit(e)) {
 		run->nqueue = 0;
 		return;
 	}
@@ -233,8 +233,8 @@ queue_fill(struct engine *e, struct repo *r, size_t pool)
 		run->left -= n;
 	run->nqueue += (size_t)n;
 	for (int64_t k = 0; k < n; k++)
-		engine_moved(e, run->row, KEY__STATES, KEY_INTENDED);
-	engine_levels(e);
+		stock_moved(e, run->row, KEY__STATES, KEY_INTENDED);
+	stock_levels(e);
 }
 
 static void
@@ -245,12 +245,12 @@ queue_drop(struct engine *e, struct prun *run)
 
 	run->nqueue = 0;
 	for (size_t k = 0; k < n; k++) {
-		if (!engine_stored(e,
+		if (!batch_stored(e,
 			store_key_refused(e->store, &run->queue[k], &fail),
 			&fail, "drop an intended key"))
 			return;
-		engine_result_noted(e);
-		engine_moved(e, run->row, KEY_INTENDED, KEY__STATES);
+		batch_noted(e);
+		stock_moved(e, run->row, KEY_INTENDED, KEY__STATES);
 	}
 	if (n > 0)
 		(void)dispatch_auto_made(e, run,
@@ -284,7 +284,7 @@ dispatch_block(struct engine *e, struct prun *run)
 static bool
 repo_open(const struct engine *e, const struct repo *r)
 {
-	return engine_repo_usable(r) && r->looked && !e->stopping &&
+	return repo_usable(r) && r->looked && !e->stopping &&
 	    !e->recover && !e->clock_bad;
 }
 
@@ -413,7 +413,7 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 	struct prun *run;
 	size_t pool = 0;
 
-	if (!repo_open(e, r) || r->hold || engine_repo_starting(r) ||
+	if (!repo_open(e, r) || r->hold || repo_starting(r) ||
 	    !pool_choose(e, r, &pool, wait))
 		return;
 	p = &e->plan.pools[pool];
@@ -440,7 +440,7 @@ dispatch_assign(struct engine *e, struct repo *r, struct slot *s, ksm_msec *wait
 	m.u.generate.alg = p->alg;
 	m.u.generate.bits = p->bits;
 	memcpy(m.u.generate.challenge, s->want.challenge, CHALLENGE_LEN);
-	if (engine_worker_send(e, r, s, &m, r->conf->deadline))
+	if (repo_worker_send(e, r, s, &m, r->conf->deadline))
 		run->nqueue--;
 }
 
@@ -466,11 +466,11 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 
 		if (idle &&
 		    (s->generation != r->generation || yield_to_look ||
-			!engine_repo_usable(r) ||
+			!repo_usable(r) ||
 			(r->conf->recycle_after > 0 &&
 			    s->made >= r->conf->recycle_after) ||
 			dispatch_spare(r, k)))
-			engine_worker_leave(e, s);
+			repo_worker_leave(e, s);
 	}
 	if (!repo_open(e, r) || yield_to_look)
 		return;
@@ -483,7 +483,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].no == 0 && !r->gens[k].stuck &&
 		    !dispatch_spare(r, k) && pool_choose(e, r, &pool, wait))
-			(void)engine_worker_start(e, r, &r->gens[k],
+			(void)repo_worker_start(e, r, &r->gens[k],
 			    PURPOSE_GENERATOR);
 	for (size_t k = 0; k < r->ngens; k++) {
 		struct slot *s = &r->gens[k];

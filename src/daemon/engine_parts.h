@@ -1,6 +1,7 @@
 /*
- * engine_parts.h - what engine.c, configure.c, dispatch.c, answer.c, topup.c,
- * settle.c and view.c share.
+ * engine_parts.h - what the files of the engine share: engine.c, configure.c,
+ * dispatch.c, answer.c, topup.c, settle.c, view.c, and under them batch.c,
+ * stock.c and repo.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -204,45 +205,52 @@ struct engine {
 	bool only_asked; /* --once: nothing is refilled by itself */
 };
 
-/* engine.c */
+/* batch.c: the clocks, and the store with its open batch */
 ksm_time engine_wall(struct engine *e);
 ksm_msec engine_steady(struct engine *e);
 /* True for KSM_OK; a store failure is logged and starts recovery. */
-bool engine_stored(struct engine *e, enum ksm_err err,
+bool batch_stored(struct engine *e, enum ksm_err err,
     const struct ksm_fail *fail, const char *doing);
-bool engine_commit(struct engine *e);
-void engine_result_noted(struct engine *e);
-void engine_levels(struct engine *e);
-struct tally *engine_tally(struct engine *e, int64_t pool_row);
-void engine_moved(struct engine *e, int64_t pool_row, enum key_state from,
+bool batch_commit(struct engine *e);
+/* A result waits for its commit. */
+void batch_noted(struct engine *e);
+void batch_commit_due(struct engine *e, ksm_msec *wait);
+
+/* stock.c: counts of every pool row, and the plan's levels */
+void stock_levels(struct engine *e);
+struct tally *stock_tally(struct engine *e, int64_t pool_row);
+void stock_moved(struct engine *e, int64_t pool_row, enum key_state from,
     enum key_state to); /* KEY__STATES: from or to nothing */
+
+/* repo.c: one repository, its trouble and its workers */
+struct repo *repo_find(struct engine *e, const char *name);
+struct slot *repo_slot_find(struct engine *e, worker_no no, struct repo **r);
+bool repo_usable(const struct repo *r);
+/* A worker is logging in. */
+bool repo_starting(const struct repo *r);
+bool repo_any_busy(const struct engine *e);
 /* The repository failed: back off, once more longer. */
-void engine_repo_failed(struct engine *e, struct repo *r, const char *why);
+void repo_failed(struct engine *e, struct repo *r, const char *why);
 /*
  * A key did not come to be. Looks go on, and one that goes well forgives
  * nothing here: only a key that is made does.
  */
-void engine_making_failed(struct engine *e, struct repo *r, const char *why);
-void engine_repo_park(struct engine *e, struct repo *r, const char *why,
+void repo_making_failed(struct engine *e, struct repo *r, const char *why);
+void repo_park(struct engine *e, struct repo *r, const char *why,
     const char *pin_print);
-void engine_repo_alien(struct engine *e, struct repo *r, const char *why);
-bool engine_worker_start(struct engine *e, struct repo *r, struct slot *s,
+void repo_alien(struct engine *e, struct repo *r, const char *why);
+bool repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
     enum worker_purpose purpose);
-bool engine_worker_send(struct engine *e, struct repo *r, struct slot *s,
+bool repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_msg *m, int64_t deadline);
-void engine_worker_leave(struct engine *e, struct slot *s);
-/* A worker is logging in. */
-bool engine_repo_starting(const struct repo *r);
-bool engine_repo_usable(const struct repo *r);
-
-struct repo *engine_repo_find(struct engine *e, const char *name);
+void repo_worker_leave(struct engine *e, struct slot *s);
 
 /* configure.c */
-void engine_repo_free(struct repo *r);
+void configure_repo_free(struct repo *r);
 /* Repositories nobody configures any more go with their last worker. */
-void engine_repos_forget(struct engine *e);
+void configure_repos_forget(struct engine *e);
 /* Ready keys that no pool asks for are surplus, and the other way round. */
-void engine_surplus(struct engine *e);
+void configure_surplus(struct engine *e);
 
 /* dispatch.c: pools, refills, which key is made next */
 void dispatch_configure(struct engine *e);
@@ -278,17 +286,17 @@ void answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
 /* It cannot be reaped: its key is settled as if it had died. */
 void answer_stuck(struct engine *e, struct repo *r, struct slot *s);
 /* Any worker's first words; false: the token is another one. */
-bool engine_hello(struct engine *e, struct repo *r, struct slot *s,
+bool answer_hello(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_hello *h);
-void engine_start_failed(struct engine *e, struct repo *r, struct slot *s,
+void answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_failed *f);
 /*
  * No other key has that public key. KSM_EREFUSED: one has, `check` names it;
  * KSM_ESTORE: not known, recovery has begun.
  */
-enum ksm_err engine_key_fresh(struct engine *e, const struct key_id *id,
+enum ksm_err answer_key_fresh(struct engine *e, const struct key_id *id,
     const struct key_facts *facts, struct ksm_fail *check);
-void engine_no_text(const struct hsm_no *no, char out[256]);
+void answer_no_text(const struct hsm_no *no, char out[256]);
 
 /* topup.c: refills that somebody asked for */
 void topup_run(struct engine *e);

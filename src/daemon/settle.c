@@ -53,7 +53,7 @@ look_clear(struct look *l)
 void
 look_abandon(struct engine *e, struct repo *r)
 {
-	engine_worker_leave(e, &r->look.slot);
+	repo_worker_leave(e, &r->look.slot);
 	if (r->look.step == LOOK_IDLE)
 		return;
 	r->look.step = LOOK_IDLE;
@@ -66,7 +66,7 @@ repo_count(struct engine *e, const struct repo *r, enum key_state state)
 {
 	int64_t n = 0;
 
-	engine_levels(e);
+	stock_levels(e);
 	for (size_t i = 0; i < e->ntallies; i++)
 		if (strcmp(e->tallies[i].repository, r->name) == 0)
 			n += e->tallies[i].n[state];
@@ -87,7 +87,7 @@ group_bound(const struct repo *r)
 
 /*
  * A long refill: every login of a verifier stops the generators (see
- * engine_worker_start), and in a large token reading all of it takes longer
+ * repo_worker_start), and in a large token reading all of it takes longer
  * than the keys of a group. So the verifier comes before them, and stays.
  */
 static bool
@@ -100,7 +100,7 @@ look_warms(struct engine *e, struct repo *r)
 static bool
 look_may(const struct engine *e, const struct repo *r)
 {
-	return engine_repo_usable(r) && !e->stopping && !e->recover;
+	return repo_usable(r) && !e->stopping && !e->recover;
 }
 
 bool
@@ -379,7 +379,7 @@ unknowns_collect(struct engine *e, struct repo *r)
 	bool ok = page != NULL;
 
 	while (ok) {
-		ok = engine_stored(e,
+		ok = batch_stored(e,
 		    store_keys_list(e->store, &f, &cursor, page, 16, &n,
 			&fail),
 		    &fail, "list unknown keys");
@@ -402,7 +402,7 @@ look_list(struct engine *e, struct repo *r)
 	    ? r->conf->deadline
 	    : LOOK_DEADLINE;
 
-	if (!engine_commit(e) || !unknowns_collect(e, r)) {
+	if (!batch_commit(e) || !unknowns_collect(e, r)) {
 		look_abandon(e, r);
 		return;
 	}
@@ -411,7 +411,7 @@ look_list(struct engine *e, struct repo *r)
 	if (r->conf->sync_path != NULL)
 		(void)snprintf(m.u.enumerate.sync_path,
 		    sizeof(m.u.enumerate.sync_path), "%s", r->conf->sync_path);
-	if (!engine_worker_send(e, r, &l->slot, &m, deadline))
+	if (!repo_worker_send(e, r, &l->slot, &m, deadline))
 		return; /* its exit follows */
 	r->group_since = 0;
 	r->look_wanted = false;
@@ -421,7 +421,7 @@ look_list(struct engine *e, struct repo *r)
 static void
 look_no_memory(struct engine *e, struct repo *r)
 {
-	engine_repo_failed(e, r, "no memory to compare token and database");
+	repo_failed(e, r, "no memory to compare token and database");
 	look_abandon(e, r);
 }
 
@@ -465,7 +465,7 @@ look_compare(struct engine *e, struct repo *r)
 		look_no_memory(e, r);
 		return;
 	}
-	if (!engine_stored(e,
+	if (!batch_stored(e,
 		store_keys_brief(e->store, r->name, &l->cursor, rows,
 		    COMPARE_ROWS, &n, &fail),
 		&fail, "read keys")) {
@@ -489,7 +489,7 @@ look_compare(struct engine *e, struct repo *r)
 		    "serial '%.40s'",
 		    (long long)l->living, r->row.token_label,
 		    r->row.token_serial);
-		engine_repo_alien(e, r, why);
+		repo_alien(e, r, why);
 		look_abandon(e, r);
 		goto out;
 	}
@@ -554,7 +554,7 @@ look_apply(struct engine *e, struct repo *r)
 		enum ksm_err err = store_key_move(e->store, &m->id, m->from,
 		    m->to, m->why, engine_wall(e), &fail);
 
-		if (!engine_stored(e, err, &fail, "move a key") &&
+		if (!batch_stored(e, err, &fail, "move a key") &&
 		    err != KSM_ENOENT) {
 			look_abandon(e, r);
 			return;
@@ -564,7 +564,7 @@ look_apply(struct engine *e, struct repo *r)
 			move_log(r, m);
 	}
 	e->tallies_old = true;
-	engine_result_noted(e);
+	batch_noted(e);
 	if (l->at_move == l->nmoves)
 		l->step = LOOK_PROVE;
 }
@@ -599,7 +599,7 @@ look_prove(struct engine *e, struct repo *r)
 		look_no_memory(e, r);
 		return;
 	}
-	if (!engine_stored(e,
+	if (!batch_stored(e,
 		store_key_get(e->store, &l->slot.id, key, &fail), &fail,
 		"read a key")) {
 		free(key);
@@ -615,7 +615,7 @@ look_prove(struct engine *e, struct repo *r)
 	m.u.prove.id = l->slot.id;
 	m.u.prove.alg = l->slot.want.alg;
 	memcpy(m.u.prove.challenge, l->slot.want.challenge, CHALLENGE_LEN);
-	(void)engine_worker_send(e, r, &l->slot, &m,
+	(void)repo_worker_send(e, r, &l->slot, &m,
 	    r->conf == NULL ? 120 : r->conf->deadline);
 }
 
@@ -632,7 +632,7 @@ look_destroy(struct engine *e, struct repo *r)
 		return;
 	}
 	/* That it is to go is on disk before it goes. */
-	if (!engine_commit(e)) {
+	if (!batch_commit(e)) {
 		look_abandon(e, r);
 		return;
 	}
@@ -640,7 +640,7 @@ look_destroy(struct engine *e, struct repo *r)
 	l->slot.job = m.u.destroy.job = ++e->last_job;
 	m.u.destroy.id = l->slot.id;
 	m.u.destroy.half = l->halves[l->at_half].half;
-	(void)engine_worker_send(e, r, &l->slot, &m,
+	(void)repo_worker_send(e, r, &l->slot, &m,
 	    r->conf == NULL ? 120 : r->conf->deadline);
 }
 
@@ -654,7 +654,7 @@ look_end(struct engine *e, struct repo *r)
 	ksm_msec started = l->started;
 
 	if (r->conf != NULL && r->conf->sync_path != NULL)
-		(void)engine_stored(e,
+		(void)batch_stored(e,
 		    store_repository_synced(e->store, r->row.row,
 			l->serial_limit, &fail),
 		    &fail, "record a sync");
@@ -668,21 +668,21 @@ look_end(struct engine *e, struct repo *r)
 	r->look_wanted = r->look_wanted || l->again;
 	l->step = LOOK_IDLE;
 	look_clear(l);
-	if (!engine_commit(e)) {
-		engine_worker_leave(e, &l->slot);
+	if (!batch_commit(e)) {
+		repo_worker_leave(e, &l->slot);
 		return;
 	}
 	r->looked = true;
 	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS;
 	if (!l->slot.warm || l->slot.purpose != PURPOSE_VERIFIER || r->single)
-		engine_worker_leave(e, &l->slot);
+		repo_worker_leave(e, &l->slot);
 	r->accept = false;
 	r->looked_at = engine_wall(e);
 	r->looked_ms = engine_steady(e);
 	r->look_took = r->looked_ms - started;
 	backoff_ok(&r->backoff);
 	e->tallies_old = true;
-	engine_surplus(e);
+	configure_surplus(e);
 	if (first)
 		log_info("repository %s: token '%s' serial '%s' and database "
 			 "agree, or the differences are on record",
@@ -701,7 +701,7 @@ look_warm_fits(struct engine *e, struct repo *r)
 	    repo_count(e, r, KEY_UNKNOWN) == 0 && r->halves.count == 0 &&
 	    engine_steady(e) - r->looked_ms < WARM_MS)
 		return true;
-	engine_worker_leave(e, s);
+	repo_worker_leave(e, s);
 	return false;
 }
 
@@ -744,7 +744,7 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 		for (size_t k = 0; k < r->ngens; k++)
 			if (r->gens[k].no != 0)
 				return;
-	if (engine_worker_start(e, r, &l->slot,
+	if (repo_worker_start(e, r, &l->slot,
 		repo_count(e, r, KEY_UNKNOWN) > 0 || r->halves.count > 0
 		    ? PURPOSE_SETTLER
 		    : PURPOSE_VERIFIER)) {
@@ -825,8 +825,8 @@ key_moved(struct engine *e, const struct key_id *id, enum key_state from,
 	struct ksm_fail fail;
 
 	e->tallies_old = true;
-	engine_result_noted(e);
-	return engine_stored(e,
+	batch_noted(e);
+	return batch_stored(e,
 	    store_key_move(e->store, id, from, to, why, engine_wall(e), &fail),
 	    &fail, "move a key");
 }
@@ -857,8 +857,8 @@ key_adopt(struct engine *e, struct repo *r, const struct store_key *key,
 		made.ended = e->newest; /* the clock went back */
 	e->newest = made.ended;
 	e->tallies_old = true;
-	engine_result_noted(e);
-	return engine_stored(e,
+	batch_noted(e);
+	return batch_stored(e,
 	    store_key_made(e->store, &key->id, &made, engine_wall(e), &fail),
 	    &fail, "record a settled key");
 }
@@ -887,7 +887,7 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 		return;
 	case KEY_MADE:
 		if (proved)
-			(void)engine_stored(e,
+			(void)batch_stored(e,
 			    store_key_proved(e->store, &key->id, &fail), &fail,
 			    "record a proof");
 		(void)key_moved(e, &key->id, KEY_MADE,
@@ -896,7 +896,7 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 	case KEY_MISSING:
 		if (!proved)
 			return;
-		(void)engine_stored(e,
+		(void)batch_stored(e,
 		    store_key_proved(e->store, &key->id, &fail), &fail,
 		    "record a proof");
 		(void)key_moved(e, &key->id, KEY_MISSING, key->was,
@@ -906,10 +906,10 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 		break;
 	}
 	if (proved) {
-		(void)engine_stored(e,
+		(void)batch_stored(e,
 		    store_key_proved(e->store, &key->id, &fail), &fail,
 		    "record a proof");
-		engine_result_noted(e);
+		batch_noted(e);
 		return;
 	}
 	log_error("repository %s: key %s is in the token but unusable: %s; it "
@@ -931,7 +931,7 @@ proof_note(struct engine *e, struct repo *r, const struct hsm_proof *proof,
 	enum ksm_err err = KSM_EREFUSED;
 
 	l->at_proof++;
-	if (key == NULL || !engine_stored(e,
+	if (key == NULL || !batch_stored(e,
 		store_key_get(e->store, &l->slot.id, key, &fail), &fail,
 		"read a key"))
 		goto out;
@@ -950,7 +950,7 @@ proof_note(struct engine *e, struct repo *r, const struct hsm_proof *proof,
 		err = ksm_failf(&check, KSM_EREFUSED,
 		    "its public key is not the one on record");
 	if (err == KSM_OK && key->state == KEY_UNKNOWN)
-		err = engine_key_fresh(e, &key->id, &facts, &check);
+		err = answer_key_fresh(e, &key->id, &facts, &check);
 	if (err == KSM_ESTORE)
 		goto out;
 	l->slot.single = proof != NULL && proof->publics == 0;
@@ -993,7 +993,7 @@ half_gone(struct engine *e, struct repo *r, const struct key_id *id)
 	struct ksm_fail fail;
 	char hex[KEY_ID_HEX];
 
-	if (key == NULL || !engine_stored(e,
+	if (key == NULL || !batch_stored(e,
 		store_key_get(e->store, id, key, &fail), &fail, "read a key")) {
 		free(key); /* the next look finds it gone */
 		return;
@@ -1014,9 +1014,9 @@ look_answer_no(struct engine *e, struct repo *r, const struct hsm_no *no,
 	struct look *l = &r->look;
 	char why[256];
 
-	engine_no_text(no, why);
+	answer_no_text(no, why);
 	if (leaves || l->step == LOOK_LIST) {
-		engine_repo_failed(e, r, why);
+		repo_failed(e, r, why);
 		look_abandon(e, r);
 	} else if (l->step == LOOK_PROVE) {
 		proof_note(e, r, NULL, why);
@@ -1039,13 +1039,13 @@ look_message(struct engine *e, struct repo *r, struct hsm_msg *m)
 	}
 	switch (m->type) {
 	case HSM_HELLO:
-		if (!engine_hello(e, r, s, &m->u.hello))
+		if (!answer_hello(e, r, s, &m->u.hello))
 			look_abandon(e, r);
 		else
 			look_list(e, r);
 		return;
 	case HSM_FAILED:
-		engine_start_failed(e, r, s, &m->u.failed);
+		answer_start_failed(e, r, s, &m->u.failed);
 		look_abandon(e, r);
 		return;
 	case HSM_PAGE:
@@ -1125,6 +1125,6 @@ look_exit(struct engine *e, struct repo *r, const char *how)
 	(void)snprintf(why, sizeof(why),
 	    "its %s ended (%s) before it had seen everything",
 	    worker_purpose_text(was.purpose), how);
-	engine_repo_failed(e, r, why);
+	repo_failed(e, r, why);
 	look_abandon(e, r);
 }

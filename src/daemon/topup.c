@@ -123,7 +123,7 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 	t->max = want->max;
 	t->asked = engine_steady(e);
 	e->only_asked = e->only_asked || want->cause == RUN_ONCE;
-	engine_levels(e);
+	stock_levels(e);
 	for (size_t i = 0; i < e->plan.npools; i++) {
 		struct prun *run = &e->runs[i];
 
@@ -147,7 +147,7 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 	if (err == KSM_OK)
 		err = store_commit(e->store, fail);
 	if (err != KSM_OK) {
-		(void)engine_stored(e, err, fail, "record a topup");
+		(void)batch_stored(e, err, fail, "record a topup");
 		goto out;
 	}
 	t->next = e->tickets;
@@ -268,9 +268,9 @@ ticket_look(struct engine *e, struct ticket *t)
 	t->run.made = st->made;
 	t->run.failed = st->failed;
 	t->run.held = st->held;
-	if (engine_stored(e, store_run_end(e->store, &t->run, &fail), &fail,
+	if (batch_stored(e, store_run_end(e->store, &t->run, &fail), &fail,
 		"record a topup"))
-		(void)engine_commit(e);
+		(void)batch_commit(e);
 	log_notice("topup of %s: %lld keys made, %lld failed, %lld held back%s"
 		   "%s%s",
 	    t->policy == NULL ? "all policies" : t->policy,

@@ -10,7 +10,7 @@
 const struct plan *
 engine_plan(struct engine *e)
 {
-	engine_levels(e);
+	stock_levels(e);
 	return &e->plan;
 }
 
@@ -92,7 +92,7 @@ engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
 		out->busy += r->gens[k].busy;
 		out->overdue += r->gens[k].overdue;
 	}
-	engine_levels(e);
+	stock_levels(e);
 	for (size_t k = 0; k < e->ntallies; k++) {
 		const struct tally *t = &e->tallies[k];
 
@@ -108,7 +108,7 @@ engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
 static struct repo *
 pool_repo(struct engine *e, size_t pool)
 {
-	return engine_repo_find(e, e->plan.pools[pool].repository);
+	return repo_find(e, e->plan.pools[pool].repository);
 }
 
 void
@@ -148,7 +148,7 @@ engine_pool_held(struct engine *e, size_t pool)
 	const struct plan_pool *p = &e->plan.pools[pool];
 	const struct prun *run = &e->runs[pool];
 
-	engine_levels(e);
+	stock_levels(e);
 	if (run->automatic || run->explicit || p->make == 0 ||
 	    run->auto_made < p->settings.max_per_run)
 		return 0;
@@ -187,7 +187,7 @@ enum ksm_err
 engine_repository_resume(struct engine *e, const char *name, bool accept_token,
     struct ksm_fail *fail)
 {
-	struct repo *r = engine_repo_find(e, name);
+	struct repo *r = repo_find(e, name);
 	enum ksm_err err;
 
 	if (r == NULL || r->conf == NULL)
@@ -203,7 +203,7 @@ engine_repository_resume(struct engine *e, const char *name, bool accept_token,
 	if (err == KSM_OK)
 		err = store_commit(e->store, fail);
 	if (err != KSM_OK) {
-		(void)engine_stored(e, err, fail, "resume a repository");
+		(void)batch_stored(e, err, fail, "resume a repository");
 		return err;
 	}
 	r->row.trouble = TROUBLE_NONE;

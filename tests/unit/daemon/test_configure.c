@@ -144,7 +144,7 @@ a_refused_configuration_changes_nothing(void **ctx)
 
 	conf_plain(&c, 3, 5);
 	assert_int_equal(engine_configure(s->engine, &c, &b->fail), KSM_OK);
-	r = engine_repo_find(s->engine, "hsm");
+	r = repo_find(s->engine, "hsm");
 	assert_non_null(r);
 	assert_int_equal(r->ngens, 3);
 
@@ -159,8 +159,8 @@ a_refused_configuration_changes_nothing(void **ctx)
 	    engine_configure(s->engine, &c, &b->fail), KSM_ESTORE);
 	conf_clear(&c);
 
-	assert_int_equal(engine_repo_find(s->engine, "hsm")->ngens, 3);
-	assert_null(engine_repo_find(s->engine, "second"));
+	assert_int_equal(repo_find(s->engine, "hsm")->ngens, 3);
+	assert_null(repo_find(s->engine, "second"));
 	assert_int_equal(engine_conf(s->engine)->zones, 5);
 	assert_false(store_batch_open(b->st));
 	assert_false(store_batch_lost(b->st));
@@ -184,7 +184,7 @@ more_or_fewer_sessions_are_in_force_at_once(void **ctx)
 		conf_plain(&c, sessions[i], 5);
 		assert_int_equal(
 		    engine_configure(s->engine, &c, &s->bed->fail), KSM_OK);
-		r = engine_repo_find(s->engine, "hsm");
+		r = repo_find(s->engine, "hsm");
 		assert_int_equal(r->ngens, sessions[i]);
 		for (size_t k = 0; k < r->ngens; k++)
 			assert_int_equal(r->gens[k].no, 0);
