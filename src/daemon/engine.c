@@ -3,7 +3,7 @@
  * batch.c (the store), stock.c (counts) and repo.c (repositories and their
  * workers); with those, configure.c changes what is in force, dispatch.c
  * chooses keys, answer.c hears what became of them, topup.c serves who asked,
- * settle.c judges what is in the token, view.c answers commands.
+ * settle.c looks at the token and judge.c at each key, view.c answers commands.
  */
 #include "engine.h"
 

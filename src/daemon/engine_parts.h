@@ -1,7 +1,7 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
- * dispatch.c, answer.c, topup.c, settle.c, view.c, and under them batch.c,
- * stock.c and repo.c.
+ * dispatch.c, answer.c, topup.c, settle.c with judge.c, view.c, and under them
+ * batch.c, stock.c and repo.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -304,6 +304,9 @@ void topup_run(struct engine *e);
 bool topup_pending(const struct engine *e, const char *policy);
 void topup_count(struct engine *e, int64_t pool_row, bool automatic,
     bool made);
+
+/* judge.c: one row against what was seen; false: no memory */
+bool look_judge(struct repo *r, struct look *l, const struct store_brief *b);
 
 /* settle.c: looks */
 void look_run(struct engine *e, struct repo *r, ksm_msec *wait);
