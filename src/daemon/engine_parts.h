@@ -25,12 +25,13 @@
 
 #define GROUP_MS	(10 * 1000) /* a made key waits no longer than this */
 #define GROUP_LOOKS	4 /* or than so many looks last, in a large token */
-#define COMMIT_MS	1000 /* results wait no longer for their commit */
+#define COMMIT_MS	3000 /* results wait no longer; intents take them along */
 #define COMMIT_RESULTS	256
 #define INTENT_MAX	64
 #define LOOK_MOST	4000000 /* ids; no token of ours holds so many */
 #define POISON_DEATHS	3
 #define WARM_KEYS	100 /* a refill of so many keeps its verifier */
+#define WARM_LOOK_MS	300 /* a look that takes so long keeps it, too */
 #define WARM_MS		(5 * 60 * 1000) /* and so long after its last look */
 #define LOOK_EVERY_MS	(6 * 60 * 60 * 1000LL) /* with nothing to do */
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */

@@ -430,7 +430,8 @@ look_end(struct engine *e, struct repo *r)
 		return;
 	}
 	r->looked = true;
-	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS;
+	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS ||
+	    engine_steady(e) - started >= WARM_LOOK_MS;
 	if (!l->slot.warm || l->slot.purpose != PURPOSE_VERIFIER || r->single)
 		repo_worker_leave(e, &l->slot);
 	r->accept = false;
