@@ -31,7 +31,9 @@ files()
 			[ -e "$f" ] && echo "$f"
 		done
 	else
-		find "$@" -type f ! -path './build*' ! -path './quickstart/*' |
+		# A clone on a host without git, or a tarball.
+		find "$@" -type f ! -path './.git/*' ! -path './build*' \
+		    ! -path './quickstart/*' |
 		    sed 's,^\./,,'
 	fi
 }
