@@ -18,8 +18,14 @@
  *                                unknown (and exits)
  *   prove      ------------->    (verifier, settler; after enumerate)
  *              <-------------    proof | refused | unknown (and exits)
- *   destroy    ------------->    (settler; after enumerate)
+ *   destroy    ------------->    (settler, destroyer; after enumerate)
  *              <-------------    destroyed | refused | unknown (and exits)
+ *   remove     ------------->    (destroyer; the pair it proved last)
+ *              <-------------    destroyed | refused | unknown (and exits)
+ *   inspect    ------------->    (inspector, destroyer)
+ *              <-------------    objects* listed | unknown (and exits)
+ *   sweep      ------------->    (destroyer; after inspect)
+ *              <-------------    swept | refused | unknown (and exits)
  *   end of file: finish what runs, C_Finalize, exit 0.
  *
  * `refused` of group login, session or token is a clear no like any other,
@@ -50,6 +56,9 @@ enum hsm_type {
 	HSM_ENUMERATE,
 	HSM_PROVE,
 	HSM_DESTROY,
+	HSM_REMOVE,
+	HSM_INSPECT,
+	HSM_SWEEP,
 	/* from the worker */
 	HSM_HELLO,
 	HSM_FAILED,
@@ -60,6 +69,8 @@ enum hsm_type {
 	HSM_LISTED,
 	HSM_PROOF,
 	HSM_DESTROYED,
+	HSM_OBJECTS,
+	HSM_SWEPT,
 	HSM__TYPES
 };
 
@@ -77,6 +88,15 @@ enum ckr_group {
 };
 const char *ckr_group_text(enum ckr_group g); /* "policy" */
 
+/* One change to the template of a half; see <Attributes> of ksmpool.xml(5). */
+#define ATTRIBUTES_MAX 16
+struct hsm_attribute {
+	bool public_half; /* false: the private half */
+	bool remove;	  /* do not name it in the template */
+	char name[40];	  /* "CKA_DECRYPT" */
+	char value[40];	  /* "true", "false", a number, or hex "0x..."; "" */
+};
+
 struct hsm_start {
 	enum worker_purpose purpose;
 	char repository[128];
@@ -91,6 +111,8 @@ struct hsm_start {
 	 * answers failed/pin-unchanged without a login if its PIN has it.
 	 */
 	char refused_pin[64];
+	struct hsm_attribute attributes[ATTRIBUTES_MAX];
+	size_t nattributes;
 };
 
 struct hsm_generate {
@@ -119,6 +141,30 @@ struct hsm_destroy {
 	int64_t job;
 	struct key_id id;
 	enum key_half half; /* refused unless exactly this one half exists */
+};
+
+/*
+ * Destroy a whole pair: exactly the handles that the last `prove` of this
+ * process was answered for, read once more before each C_DestroyObject.
+ * Refused unless that proof was of the same id and saw one private and at
+ * most one public object.
+ */
+struct hsm_remove {
+	int64_t job;
+	struct key_id id;
+};
+
+struct hsm_inspect {
+	int64_t job;
+};
+
+/*
+ * Destroy debris (see struct hsm_object) that `inspect` of this process has
+ * listed; refused, and nothing is touched, unless there are exactly `debris`.
+ */
+struct hsm_sweep {
+	int64_t job;
+	int64_t debris;
 };
 
 struct hsm_hello {
@@ -214,6 +260,44 @@ struct hsm_destroyed {
 	struct key_id id;
 };
 
+/*
+ * One object, as its attributes read. Debris is what a killed module leaves:
+ * no id, no label, and no token object that has a readable class. It is never
+ * a key of anybody's.
+ */
+enum object_class {
+	OBJECT_PRIVATE,
+	OBJECT_PUBLIC,
+	OBJECT_SECRET,
+	OBJECT_CERTIFICATE,
+	OBJECT_DATA,
+	OBJECT_OTHER,
+	OBJECT_UNREADABLE,
+	OBJECT__COUNT
+};
+const char *object_class_text(enum object_class c); /* "private" */
+struct hsm_object {
+	enum object_class class;
+	char id[2 * 64 + 1]; /* hex of CKA_ID, its first 64 bytes; "" : none */
+	int64_t idlen;	     /* bytes in the token */
+	char label[128];     /* printable UTF-8, cut */
+	int64_t key_type;    /* CKK_*; -1: not known */
+	int64_t bits;	     /* RSA modulus, EC field; 0: not known */
+	bool debris;
+};
+#define PAGE_OBJECTS 100
+struct hsm_objects {
+	int64_t job;
+	struct hsm_object *objects; /* malloc'd by decode */
+	size_t nobjects;
+};
+void hsm_objects_clear(struct hsm_objects *p);
+
+struct hsm_swept {
+	int64_t job;
+	int64_t n; /* objects that are gone now */
+};
+
 struct hsm_msg {
 	enum hsm_type type;
 	union {
@@ -222,6 +306,9 @@ struct hsm_msg {
 		struct hsm_enumerate enumerate;
 		struct hsm_prove prove;
 		struct hsm_destroy destroy;
+		struct hsm_remove remove;
+		struct hsm_inspect inspect;
+		struct hsm_sweep sweep;
 		struct hsm_hello hello;
 		struct hsm_failed failed;
 		struct hsm_generated generated;
@@ -230,6 +317,8 @@ struct hsm_msg {
 		struct hsm_listed listed;
 		struct hsm_proof proof;
 		struct hsm_destroyed destroyed;
+		struct hsm_objects objects;
+		struct hsm_swept swept;
 	} u;
 };
 

@@ -45,10 +45,15 @@ struct plan_pool {
 	size_t nterms;
 
 	int64_t required, low_water, critical;
+	/*
+	 * What a refill makes it up to: `required`, and with STRATEGY_FILL its
+	 * share of the room that Capacity leaves when all pools are full.
+	 */
+	int64_t target;
 	int64_t stock[KEY__STATES]; /* as given by plan_stock_set */
 	int64_t coming;	 /* intended + unknown + made */
 	int64_t ready;	 /* could be taken now */
-	int64_t deficit; /* required - coming - ready - taking, or 0 */
+	int64_t deficit; /* target - coming - ready - taking, or 0 */
 	int64_t capacity_short; /* of the deficit, does not fit the token */
 	int64_t make;	 /* deficit that fits */
 	enum pool_level level;
@@ -58,6 +63,7 @@ struct plan_pool {
 /* Per repository, over all pools. */
 struct plan_token {
 	const struct conf_repository *repository;
+	int64_t capacity;     /* in force or what-if; -1: no limit */
 	int64_t pairs_held;   /* pairs of ours that take room, any state */
 	int64_t pairs_make;   /* to be made */
 	/*
@@ -76,12 +82,20 @@ struct plan {
 	int64_t required, deficit, make; /* sums */
 };
 
+/* What if: -1 leaves a value as it is configured. */
+struct plan_what_if {
+	int64_t zones;		 /* of every policy that is not Passthrough */
+	int64_t horizon;	 /* s, of every pool (minimum's horizon, too) */
+	int64_t emergency_rolls; /* of every pool */
+	int64_t capacity;	 /* key pairs, of every repository */
+};
+#define PLAN_AS_CONFIGURED ((struct plan_what_if){ -1, -1, -1, -1 })
+
 /*
- * Pools and requirements, stock zero. `zones_override` >= 0 replaces the
- * zone count of every policy that is not Passthrough (plan --zones N).
+ * Pools and requirements, stock zero. `what` may be NULL: as configured.
  * KSM_EREFUSED: overflow or unknown repository, with words.
  */
-enum ksm_err plan_make(const struct conf *c, int64_t zones_override,
+enum ksm_err plan_make(const struct conf *c, const struct plan_what_if *what,
     struct plan *out, struct ksm_fail *fail);
 void plan_clear(struct plan *p);
 
@@ -95,7 +109,10 @@ void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
  * of all pools, also those the policy no longer names: living ones, and those
  * on their way (intended, unknown), or two refills could together go over
  * Capacity. NULL: sums of the pools' own stock. Where Capacity does not hold
- * everything, room goes to pools in the order of the plan.
+ * everything, room goes where the risk is: first every pool up to `critical`,
+ * then up to low water, then up to `required`, then to STRATEGY_FILL; within
+ * one step to the pool that has the smallest part of it, key by key in effect,
+ * ties in the order of the plan.
  */
 void plan_level(struct plan *p, const int64_t *held);
 

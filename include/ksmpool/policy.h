@@ -41,6 +41,13 @@ struct conf_env {
 	char *name, *value;
 };
 
+/* One change to the template of generated halves (msg_hsm.h has the wire). */
+struct conf_attribute {
+	bool public_half, remove;
+	char *name;  /* "CKA_DECRYPT" */
+	char *value; /* "true", "false", a number, "0x..."; NULL: remove */
+};
+
 struct conf_repository {
 	char *name;
 	char *module;	    /* absolute path of the PKCS#11 module */
@@ -65,6 +72,8 @@ struct conf_repository {
 	char *sync_path;     /* syncfs(2) here before keys become ready */
 	struct conf_env *env;
 	size_t nenv;
+	struct conf_attribute *attributes; /* at most ATTRIBUTES_MAX */
+	size_t nattributes;
 	char *file; /* where it was written */
 	int64_t line;
 	/* ksmpool-config only: settings whose value a finding refuses, bits */
@@ -76,6 +85,7 @@ enum strategy {
 	STRATEGY_MINIMUM,
 	STRATEGY_FIXED,
 	STRATEGY_MANUAL,
+	STRATEGY_FILL, /* the formula, and all room the Capacity leaves */
 	STRATEGY__COUNT
 };
 const char *strategy_text(enum strategy s);
@@ -125,6 +135,7 @@ struct conf {
 	/* ksmpool.xml */
 	char *file; /* absolute path */
 	char *state_dir, *database, *socket_path, *socket_group, *user;
+	char *socket_readers; /* group that may look, not act; NULL: none */
 	int log_level; /* enum log_level */
 	char *kasp_file, *zonelist_file, *opendnssec_file; /* NULL: none */
 

@@ -56,6 +56,8 @@ enum worker_purpose {
 	PURPOSE_GENERATOR,
 	PURPOSE_VERIFIER,
 	PURPOSE_SETTLER,
+	PURPOSE_INSPECTOR, /* describes every object, changes nothing */
+	PURPOSE_DESTROYER, /* on an operator's command, what it proved */
 	PURPOSE__COUNT
 };
 const char *worker_purpose_text(enum worker_purpose p); /* "generator" */

@@ -407,7 +407,7 @@ config_report(const struct loaded *l, const struct check_options *options,
 	err = view_make(c, &view, fail);
 	if (err != KSM_OK)
 		return err;
-	err = plan_make(&view, -1, &plan, &why);
+	err = plan_make(&view, NULL, &plan, &why);
 	planned = err == KSM_OK;
 	if (err != KSM_OK && err != KSM_EREFUSED) {
 		(void)ksm_failf(fail, err, "%s", why.text);

@@ -207,9 +207,10 @@ policy_plan(struct plan *p, const struct conf_policy *policy, int64_t zones,
 }
 
 enum ksm_err
-plan_make(const struct conf *c, int64_t zones_override, struct plan *out,
-    struct ksm_fail *fail)
+plan_make(const struct conf *c, const struct plan_what_if *what,
+    struct plan *out, struct ksm_fail *fail)
 {
+	int64_t zones_override = what != NULL ? what->zones : -1;
 	struct plan p = { 0 };
 	enum ksm_err err = KSM_OK;
 

@@ -482,7 +482,7 @@ key_plan_try(const struct conf *c, const struct conf_policy *p,
 	one.policies = &policy;
 	one.npolicies = 1;
 	memset(&plan, 0, sizeof(plan));
-	err = plan_make(&one, -1, &plan, fail);
+	err = plan_make(&one, NULL, &plan, fail);
 	plan_clear(&plan);
 	return err;
 }
@@ -649,7 +649,7 @@ check_plan(struct conf *c, const struct conf *view, struct ksm_fail *fail)
 	enum ksm_err err;
 
 	memset(&plan, 0, sizeof(plan));
-	err = plan_make(view, -1, &plan, &why);
+	err = plan_make(view, NULL, &plan, &why);
 	if (err == KSM_EREFUSED) {
 		err = find_policy(c, CONF_ERROR, 0,
 		    "the number of keys cannot be computed", why.text, NULL);

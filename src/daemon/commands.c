@@ -502,11 +502,13 @@ static enum ksm_err
 plan_what_if(const struct conf *conf, const struct plan *live, int64_t zones,
     struct plan *out, struct ksm_fail *fail)
 {
+	struct plan_what_if what = PLAN_AS_CONFIGURED;
 	enum ksm_err err = KSM_OK;
 	struct plan tmp = { .pools = NULL };
 	int64_t *held = NULL;
 
-	err = plan_make(conf, zones, &tmp, fail);
+	what.zones = zones;
+	err = plan_make(conf, &what, &tmp, fail);
 	if (err != KSM_OK)
 		goto out;
 	held = calloc(tmp.ntokens + 1, sizeof(*held));
@@ -1008,7 +1010,8 @@ repository_resume_start(struct command_call *call)
 	enum ksm_err err;
 
 	err = engine_repository_resume(call->face->engine, name,
-	    arg_bool(call, "accept_token"), &fail);
+	    arg_bool(call, "accept_token"),
+	    (struct store_actor){ call->uid, call->pid }, &fail);
 	if (err != KSM_OK) {
 		if (fail.text[0] == '\0' && err == KSM_ENOENT)
 			(void)ksm_failf(&fail, err, "no repository '%s'",

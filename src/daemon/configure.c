@@ -342,7 +342,7 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	size_t nrepos = 0;
 
 	(void)batch_commit(e);
-	err = plan_make(c, -1, &plan, fail);
+	err = plan_make(c, NULL, &plan, fail);
 	if (err != KSM_OK)
 		goto out;
 	if ((err = configure_repos(e, c, &repos, &nrepos, fail)) != KSM_OK ||

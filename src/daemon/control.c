@@ -618,11 +618,12 @@ path_bind(
 }
 
 enum ksm_err
-control_open(sd_event *event, const char *path, const char *group,
+control_open(sd_event *event, const struct control_want *want,
     const struct daemon_face *face, struct control **out, struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *path = want->path, *group = want->group;
 	struct control *c = NULL;
 	int r;
 

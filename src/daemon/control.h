@@ -3,8 +3,9 @@
  *
  * Runs in: ksmpoold, on its sd-event loop.
  * Owns:    the listening socket and its clients; borrows the daemon.
- * Allows:  root, the daemon's own user, members of <Socket><Group>
- *          (SO_PEERCRED, SO_PEERGROUPS); others get one error line.
+ * Allows:  root, the daemon's own user and members of <Socket><Group> to do
+ *          anything; members of <Socket><ReadersGroup> to look; by
+ *          SO_PEERCRED and SO_PEERGROUPS. Others get one error line.
  *
  * A client sends one request line. Answers go out as the socket takes them;
  * a slow or dead client costs nobody else anything: long answers are made
@@ -15,6 +16,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "ksmpool/log.h"
 #include "ksmpool/msg_ctl.h"
 
 #include "engine.h"
@@ -39,6 +41,21 @@ struct daemon_face {
 	/* The caller's `done` must not be called any more. */
 	void (*reload_forget)(void *ctx, void *arg);
 	void (*stop)(void *ctx);
+	/* The level in force; set: until the next reload or start. */
+	enum log_level (*log_level)(void *ctx);
+	void (*log_level_set)(void *ctx, enum log_level level);
+	/*
+	 * A job on the database in a process of its own (ksmpoold
+	 * --check-database, --copy-database), which reads a snapshot and holds
+	 * nobody up. `done` is called once; `findings` (borrowed) has one line
+	 * of text for each fault; KSM_EBUSY from done: one is running already.
+	 * to NULL: check. forget as with reload.
+	 */
+	void (*database)(void *ctx, const char *to,
+	    void (*done)(void *arg, enum ksm_err err, char *const *findings,
+		size_t n, const struct ksm_fail *fail),
+	    void *arg);
+	void (*database_forget)(void *ctx, void *arg);
 	/* The engine may have something to do now. */
 	void (*kick)(void *ctx);
 };
@@ -47,9 +64,16 @@ struct control;
 
 /*
  * Bind `path` (a stale socket is replaced; a live one is KSM_EBUSY), mode
- * 0660, group `group` or 0600 when NULL. `group` unknown: KSM_EREFUSED.
+ * 0660, group `group` or 0600 when NULL; 0666 when there is a readers' group,
+ * since one file has one group: the peer's credentials decide in any case.
+ * `passed` >= 0: a listening socket from systemd, taken over as it is and not
+ * unlinked at the end. A group that is unknown: KSM_EREFUSED.
  */
-enum ksm_err control_open(sd_event *event, const char *path, const char *group,
+struct control_want {
+	const char *path, *group, *readers;
+	int passed; /* -1: none */
+};
+enum ksm_err control_open(sd_event *event, const struct control_want *want,
     const struct daemon_face *face, struct control **out,
     struct ksm_fail *fail);
 void control_close(struct control *c);

@@ -772,8 +772,10 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 		return err;
 	if (d->once)
 		return engine_topup(d->engine, &want, &d->ticket, fail);
-	return control_open(d->event, engine_conf(d->engine)->socket_path,
-	    engine_conf(d->engine)->socket_group,
+	return control_open(d->event,
+	    &(struct control_want){ engine_conf(d->engine)->socket_path,
+		engine_conf(d->engine)->socket_group,
+		engine_conf(d->engine)->socket_readers, -1 },
 	    &(struct daemon_face){ .ctx = d,
 		.engine = d->engine,
 		.store = d->store,

@@ -87,6 +87,11 @@ bool engine_stopped(const struct engine *e);
 /* ---- what commands ask ---------------------------------------------- */
 
 /*
+ * Every function below that changes something takes who asked for it and
+ * writes that to the history, in the same batch; KSM_OK means it is on disk.
+ */
+
+/*
  * The plan with fresh stock; borrowed until the next call that is none of
  * engine_repository_view and engine_pool_*: those may count its stock anew,
  * but it stays where it is.
@@ -141,6 +146,7 @@ bool engine_clock_trouble(struct engine *e, char out[256]);
  * cost nothing. Its state is `done` after a later engine_run, when every pool
  * of it is full, held back or in trouble, or the engine stops.
  */
+/* While paused a topup is refused (KSM_EREFUSED, with words). */
 struct topup_want {
 	const char *policy; /* NULL: all; unknown names: KSM_ENOENT */
 	int64_t max;	    /* keys per pool, -1: each pool's MaxPerRun */
@@ -169,6 +175,156 @@ void engine_topup_forget(struct engine *e, int64_t ticket);
  * repository's token. KSM_ENOENT: no such repository.
  */
 enum ksm_err engine_repository_resume(struct engine *e, const char *name,
-    bool accept_token, struct ksm_fail *fail);
+    bool accept_token, struct store_actor who, struct ksm_fail *fail);
+
+/*
+ * Pause: no key is made and nothing is looked at; keys that are being made are
+ * finished and recorded, workers leave. It outlives a restart. Errands go on:
+ * an operator asks for them. `until` PAUSE_OPEN: until engine_unpause.
+ */
+enum ksm_err engine_pause(struct engine *e, ksm_time until, const char *reason,
+    struct store_actor who, struct ksm_fail *fail);
+/* *was: it was paused. */
+enum ksm_err engine_unpause(struct engine *e, struct store_actor who,
+    bool *was, struct ksm_fail *fail);
+/* until 0: not paused. */
+void engine_pause_view(const struct engine *e, struct store_pause *out);
+
+/*
+ * The clock is right and the record is not: creation dates go on from now.
+ * *before: what the newest record said. KSM_EREFUSED: there is no dispute.
+ */
+enum ksm_err engine_clock_accept(struct engine *e, const char *reason,
+    struct store_actor who, ksm_time *before, struct ksm_fail *fail);
+
+/*
+ * ready, surplus, taken -> retired: never handed out again, kept until it is
+ * destroyed. KSM_ENOENT: no such key. KSM_EREFUSED: its state does not allow
+ * it, `fail` names it and what would.
+ */
+enum ksm_err engine_key_retire(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail);
+
+/*
+ * A pair that is in the token and not on record becomes a key of that pool: a
+ * row in state unknown, settled by a look at once. The pool must be one of
+ * the plan; alg 0: the only one of policy, role and repository (KSM_EREFUSED
+ * names those there are). Whether the pair is there, the caller has found out
+ * by an inventory.
+ */
+struct adopt_want {
+	struct key_id id;
+	const char *policy, *repository, *reason;
+	enum key_role role;
+	int alg;
+	struct store_actor who;
+};
+enum ksm_err engine_key_adopt(struct engine *e, const struct adopt_want *want,
+    struct ksm_fail *fail);
+
+/*
+ * Errands: what an operator has done in a token, in a worker of its own that
+ * is started for it (inspector or destroyer). One at a time per repository;
+ * further ones wait. As with topups, its state is kept until it is forgotten.
+ *
+ *   INVENTORY  one search pass over every object; nothing is touched.
+ *   DESTROY    pairs on record: each in ready, surplus, quarantined, retired
+ *              or (interrupted) destroying; others are refused one by one.
+ *              Proven to be what the record says first: the public key that
+ *              the handle gives is the one on record. `destroying` is on disk
+ *              before the token is asked.
+ *   CLEAN      halves: ids of this installation whose other half is nowhere,
+ *              not on record as living; each seen by two processes.
+ *   SWEEP      debris, exactly `debris` objects, or nothing is touched.
+ */
+enum errand_kind {
+	ERRAND_INVENTORY,
+	ERRAND_DESTROY,
+	ERRAND_CLEAN,
+	ERRAND_SWEEP,
+	ERRAND__COUNT
+};
+struct errand_want {
+	enum errand_kind kind;
+	const char *repository;
+	const struct key_id *ids; /* DESTROY, CLEAN; copied */
+	size_t nids;
+	int64_t debris; /* SWEEP */
+	const char *reason;
+	struct store_actor who;
+};
+/* What became of one id. */
+struct errand_item {
+	struct key_id id;
+	bool done;
+	char text[256]; /* why not, "" */
+};
+/* One pair, or what is alone, as an inventory saw it. */
+enum found_sort {
+	FOUND_OURS,	/* on record and whole, as it should be */
+	FOUND_MISSING,	/* on record as living, not in the token */
+	FOUND_HALF,	/* ours, on record or not, and only a half */
+	FOUND_DOUBLED,	/* ours, several objects with its id */
+	FOUND_ORPHAN,	/* id of this installation, whole, not on record */
+	FOUND_LEFT,	/* on record as history (destroyed, gone), yet there */
+	FOUND_FOREIGN,	/* of other programs, key objects */
+	FOUND_DEBRIS,
+	FOUND_OTHER,	/* certificates, data, secret keys */
+	FOUND__COUNT
+};
+const char *found_sort_text(enum found_sort s); /* "ours" */
+struct errand_found {
+	enum found_sort sort;
+	char id[2 * 64 + 1];
+	int64_t idlen;
+	int privates, publics, others; /* objects */
+	char label[128];
+	int64_t key_type, bits;
+	bool on_record;
+	enum key_state state; /* when on record */
+};
+struct errand_state {
+	bool done;
+	bool failed; /* as a whole; text says why */
+	char text[512];
+	size_t nitems;
+	const struct errand_item *items; /* borrowed */
+	int64_t swept;
+	/* INVENTORY: FOUND_OURS is counted, the rest can be listed. */
+	int64_t counts[FOUND__COUNT];
+	size_t nfound;
+	const struct errand_found *found; /* borrowed, in order of id */
+};
+/* KSM_ENOENT: no such repository; KSM_EREFUSED: parked, alien, stuck. */
+enum ksm_err engine_errand(struct engine *e, const struct errand_want *want,
+    int64_t *ticket, struct ksm_fail *fail);
+enum ksm_err engine_errand_state(struct engine *e, int64_t ticket,
+    struct errand_state *out);
+/* Not done yet: it is given up, but what was asked of the token is settled. */
+void engine_errand_forget(struct engine *e, int64_t ticket);
+
+/*
+ * Counters since the daemon started, for metrics. Labels are repositories,
+ * algorithms, sizes and the groups of PKCS#11 return codes: bounded.
+ */
+#define METRIC_BUCKETS 12
+extern const int64_t metric_bounds_ms[METRIC_BUCKETS]; /* 5 ms ... 10 min */
+struct engine_metric {
+	const char *repository;
+	int alg, bits;
+	int64_t generated; /* keys made and recorded */
+	int64_t bucket[METRIC_BUCKETS + 1]; /* not cumulative */
+	int64_t sum_ms;
+};
+struct engine_errors {
+	const char *repository;
+	int64_t refused[CKRG__COUNT]; /* clear noes by group */
+	int64_t unknown, check, start, deaths;
+};
+size_t engine_metrics(const struct engine *e, const struct engine_metric **out);
+size_t engine_error_counts(const struct engine *e,
+    const struct engine_errors **out);
+/* When every pool was last full after a run; 0: not since it is on record. */
+ksm_time engine_last_topup(const struct engine *e);
 
 #endif

@@ -214,6 +214,10 @@ enum ksm_err store_keys_brief(struct store *st, const char *repository,
 struct key_filter {
 	bool by_created; /* ended >= created_after, or no `ended` yet */
 	ksm_time created_after;
+	ksm_time created_before; /* ended < it; 0: any */
+	int alg; /* 0: any */
+	bool by_tag; /* any of its three tags */
+	int tag;
 	bool by_state;
 	enum key_state state;
 	const char *policy, *repository; /* NULL: any */
@@ -228,10 +232,110 @@ enum ksm_err store_keys_list(struct store *st, const struct key_filter *f,
     int64_t *cursor, struct store_key *out, size_t max, size_t *n,
     struct ksm_fail *fail);
 
+/*
+ * A row for a pair that is in the token already, whatever made it: intended
+ * and at once unknown, so that the next look settles it like any other.
+ * KSM_EREFUSED: the id is on record, and in which state.
+ */
+enum ksm_err store_key_adopt(struct store *st, int64_t pool_row,
+    const struct key_id *id, const char *why, ksm_time now,
+    struct ksm_fail *fail);
+
+/* ---- history: what happened, append-only ----------------------------- */
+
+/* Who asked: from SO_PEERCRED. ACTOR_DAEMON: nobody, ksmpoold by itself. */
+struct store_actor {
+	int64_t uid, pid;
+};
+#define ACTOR_DAEMON ((struct store_actor){ -1, -1 })
+
+/*
+ * Moves of keys that came to be (made and all that follows) are written by
+ * store_key_made and store_key_move themselves, in the same batch; who asked
+ * is what store_actor_set said last (ACTOR_DAEMON at first). Everything else
+ * is added by who does it.
+ *
+ * Row n carries SHA-256 over the hash of row n - 1 and its own fields, so that
+ * a row that is changed or taken out shows; the newest hash is also in meta and
+ * is logged at start and stop, where whoever edits the file cannot reach it.
+ */
+struct store_history {
+	int64_t number; /* 1, 2, 3, ... without a gap */
+	ksm_time when;
+	struct store_actor who;
+	char what[48];	  /* "key made", "topup", "repository parked" */
+	char subject[256]; /* key id, repository, policy; "" */
+	char why[512];	  /* reason, from -> to, numbers */
+	uint8_t hash[32];
+};
+void store_actor_set(struct store *st, struct store_actor who);
+/* Fills number and hash. what, subject and why are cut to their size. */
+enum ksm_err store_history_add(struct store *st, ksm_time when,
+    struct store_actor who, const char *what, const char *subject,
+    const char *why, struct ksm_fail *fail);
+
+struct history_filter {
+	ksm_time since, until; /* 0: any; since <= when < until */
+	const char *subject;   /* NULL: any */
+	const char *what;      /* NULL: any; else how it begins */
+	int64_t uid;	       /* -1: any */
+};
+/* Oldest first, paged as store_keys_list is; *cursor is the last number. */
+enum ksm_err store_history_list(struct store *st,
+    const struct history_filter *f, int64_t *cursor,
+    struct store_history *out, size_t max, size_t *n, struct ksm_fail *fail);
+/* Number 0 and a hash of zeroes when nothing was ever written. */
+enum ksm_err store_history_head(struct store *st, int64_t *number,
+    uint8_t hash[32], struct ksm_fail *fail);
+
+/* Checks up to `max` rows on; zero it first. */
+struct history_check {
+	int64_t number;	  /* the last row that was read */
+	uint8_t hash[32]; /* its hash, as it should be */
+	int64_t faults;
+	char first[256];  /* words for the first fault, "" */
+	bool done;	  /* compared with the head in meta, too */
+};
+enum ksm_err store_history_verify(struct store *st, struct history_check *c,
+    size_t max, struct ksm_fail *fail);
+
+/* ---- pause ----------------------------------------------------------- */
+
+#define PAUSE_OPEN INT64_MAX /* until somebody resumes */
+struct store_pause {
+	ksm_time since, until; /* until 0: not paused */
+	struct store_actor who;
+	char reason[256];
+};
+enum ksm_err store_pause_get(struct store *st, struct store_pause *out,
+    struct ksm_fail *fail);
+enum ksm_err store_pause_put(struct store *st, const struct store_pause *p,
+    struct ksm_fail *fail);
+
+/* ---- the file under our feet ----------------------------------------- */
+
+enum store_place {
+	STORE_HERE,
+	STORE_GONE,	/* no file of that name any more: we hold the only copy */
+	STORE_REPLACED, /* another file has its name: not ours to write to */
+};
+/* One stat(2); cheap enough for every commit. */
+enum store_place store_place_look(const struct store *st);
+/*
+ * STORE_GONE only: write what we hold to its name again, whole and synced,
+ * and go on with that file. A failure changes nothing and can be tried again.
+ */
+enum ksm_err store_put_back(struct store *st, struct ksm_fail *fail);
+/* SQLite called the file damaged since it was opened. */
+bool store_damaged(const struct store *st);
+
 /* ---- time ------------------------------------------------------------ */
 
 /* Newest creation on record: no other may be dated before it. */
 enum ksm_err store_newest(struct store *st, ksm_time *out,
+    struct ksm_fail *fail);
+/* An operator says that `now` is right, whatever the record says. */
+enum ksm_err store_newest_accept(struct store *st, ksm_time now,
     struct ksm_fail *fail);
 
 /* Measured ms per key; KSM_ENOENT when nothing was measured yet. */

@@ -185,10 +185,12 @@ engine_clock_trouble(struct engine *e, char out[256])
 
 enum ksm_err
 engine_repository_resume(struct engine *e, const char *name, bool accept_token,
-    struct ksm_fail *fail)
+    struct store_actor who, struct ksm_fail *fail)
 {
 	struct repo *r = repo_find(e, name);
 	enum ksm_err err;
+
+	(void)who;
 
 	if (r == NULL || r->conf == NULL)
 		return ksm_failf(fail, KSM_ENOENT,

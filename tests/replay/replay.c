@@ -2762,7 +2762,7 @@ do_resume(struct world *w, struct words *v)
 	struct ksm_fail fail;
 
 	if (engine_repository_resume(
-		w->engine, name, flag(v, "accept"), &fail) != KSM_OK)
+		w->engine, name, flag(v, "accept"), ACTOR_DAEMON, &fail) != KSM_OK)
 		die(w, "resume: %s", fail.text);
 	run(w);
 }

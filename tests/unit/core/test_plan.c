@@ -72,7 +72,7 @@ site_plan(struct site *s)
 {
 	struct ksm_fail fail;
 
-	if (plan_make(&s->conf, -1, &s->plan, &fail) != KSM_OK)
+	if (plan_make(&s->conf, NULL, &s->plan, &fail) != KSM_OK)
 		fail_msg("%s", fail.text);
 }
 
@@ -263,12 +263,14 @@ what_if_replaces_the_zones_of_all_but_passthrough(void **ctx)
 	(void)ctx;
 	site_init(&s);
 	s.policies[1].passthrough = true;
-	assert_int_equal(plan_make(&s.conf, 1000, &s.plan, NULL), KSM_OK);
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ 1000, -1, -1, -1 }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.pools[0].required, 2000);
 	assert_int_equal(s.plan.pools[1].required, 2000);
 	assert_int_equal(s.plan.pools[2].required, 0);
 	plan_clear(&s.plan);
-	assert_int_equal(plan_make(&s.conf, 0, &s.plan, NULL), KSM_OK);
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ 0, -1, -1, -1 }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.required, 0);
 	plan_clear(&s.plan);
 	assert_int_equal(s.policies[0].zones, 10);
@@ -625,39 +627,39 @@ what_cannot_be_planned_is_refused_and_says_where(void **ctx)
 	(void)ctx;
 	site_init(&s);
 	s.gold[1].repository = "hsm-c";
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
 	assert_string_equal(fail.text,
 	    "policy \"gold\", KSK: repository \"hsm-c\" is not configured");
 	assert_null(s.plan.pools);
 
 	site_init(&s);
 	s.policies[1].zones = INT64_MAX;
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "policy \"silver\", CSK: required"));
 
 	site_init(&s); /* each fits, not their sum */
 	s.gold[0].pool.strategy = STRATEGY_FIXED;
 	s.gold[0].pool.fixed = INT64_MAX - 20;
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "of all pools"));
 
 	site_init(&s); /* two lifetimes of one pool */
 	s.policies[0].zones = INT64_MAX / 2 - 10;
 	s.gold[1] = s.gold[0];
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "policy \"gold\", ZSK"));
 
 	site_init(&s);
 	s.gold[0].pool.low_water = 101;
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
 	assert_string_equal(fail.text, "policy \"gold\", ZSK: low water is 0 "
 	    "to 100 percent, not 101");
 
 	site_init(&s);
 	s.gold[0].pool.strategy = STRATEGY_FIXED;
 	s.gold[0].pool.fixed = -1;
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, &fail), KSM_EREFUSED);
-	assert_int_equal(plan_make(&s.conf, -1, &s.plan, NULL), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, &fail), KSM_EREFUSED);
+	assert_int_equal(plan_make(&s.conf, NULL, &s.plan, NULL), KSM_EREFUSED);
 }
 
 static void
@@ -668,7 +670,7 @@ an_empty_configuration_is_an_empty_plan(void **ctx)
 
 	(void)ctx;
 	memset(&none, 0, sizeof(none));
-	assert_int_equal(plan_make(&none, -1, &plan, NULL), KSM_OK);
+	assert_int_equal(plan_make(&none, NULL, &plan, NULL), KSM_OK);
 	assert_int_equal(plan.npools, 0);
 	assert_int_equal(plan.ntokens, 0);
 	assert_int_equal(plan.required, 0);

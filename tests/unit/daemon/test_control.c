@@ -143,9 +143,10 @@ engine_topup_forget(struct engine *e, int64_t ticket)
 
 enum ksm_err
 engine_repository_resume(struct engine *e, const char *name, bool accept_token,
-    struct ksm_fail *fail)
+    struct store_actor who, struct ksm_fail *fail)
 {
 	(void)e;
+	(void)who;
 	if (strcmp(name, "SoftHSM") != 0)
 		return ksm_failf(fail, KSM_ENOENT, "no repository '%s'", name);
 	fake.resumed = true;
@@ -328,7 +329,8 @@ setup(void **ctx)
 	if (sd_event_new(&w->event) < 0)
 		return -1;
 	*ctx = w;
-	return control_open(w->event, w->path, NULL, &face, &w->control,
+	return control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, -1 }, &face, &w->control,
 	    NULL) == KSM_OK ? 0 : -1;
 }
 
@@ -982,7 +984,8 @@ only_root_the_daemon_and_the_group_may_speak(void **ctx)
 	if (getuid() != 0 || gr == NULL)
 		skip();
 	control_close(w->control);
-	assert_int_equal(control_open(w->event, w->path, "daemon", &face,
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, "daemon", NULL, -1 }, &face,
 	    &w->control, NULL), KSM_OK);
 	assert_int_equal(stat(w->path, &sb), 0);
 	assert_int_equal(sb.st_mode & 07777, 0660);
@@ -1015,7 +1018,8 @@ a_live_socket_is_left_alone(void **ctx)
 	struct ksm_fail fail = { .text = "" };
 	struct control *second = NULL;
 
-	assert_int_equal(control_open(w->event, w->path, NULL, &face, &second,
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, -1 }, &face, &second,
 	    &fail), KSM_EBUSY);
 	assert_non_null(strstr(fail.text, w->path));
 	turn(w);
@@ -1034,7 +1038,8 @@ a_stale_socket_is_replaced(void **ctx)
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", w->path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	(void)close(fd);
-	assert_int_equal(control_open(w->event, w->path, NULL, &face,
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, -1 }, &face,
 	    &w->control, NULL), KSM_OK);
 	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
 }
@@ -1051,7 +1056,8 @@ what_cannot_be_a_socket_is_refused_with_words(void **ctx)
 	(void)snprintf(path, sizeof(path), "%s/file", w->dir);
 	f = fopen(path, "w");
 	(void)fclose(f);
-	assert_int_equal(control_open(w->event, path, NULL, &face, &c, &fail),
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ path, NULL, NULL, -1 }, &face, &c, &fail),
 	    KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "not a socket"));
 	assert_int_equal(access(path, F_OK), 0);
@@ -1060,15 +1066,18 @@ what_cannot_be_a_socket_is_refused_with_words(void **ctx)
 	memset(longest, 'a', sizeof(longest));
 	longest[0] = '/';
 	longest[sizeof(longest) - 1] = '\0';
-	assert_int_equal(control_open(w->event, longest, NULL, &face, &c,
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ longest, NULL, NULL, -1 }, &face, &c,
 	    &fail), KSM_EREFUSED);
-	assert_int_equal(control_open(w->event, path, "no-such-group", &face,
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ path, "no-such-group", NULL, -1 }, &face,
 	    &c, &fail), KSM_EREFUSED);
 	assert_non_null(strstr(fail.text, "no-such-group"));
 	assert_int_equal(access(path, F_OK), -1);
 
 	(void)snprintf(path, sizeof(path), "%s/none/s", w->dir);
-	assert_int_equal(control_open(w->event, path, NULL, &face, &c, &fail),
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ path, NULL, NULL, -1 }, &face, &c, &fail),
 	    KSM_ESYS);
 	assert_null(c);
 }
