@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is shipped in conf/ is valid: schemas, the example configuration, units.
+# What is shipped in conf/ is valid: schemas, the example configuration, cron.
 set -u
 # shellcheck source=tests/lint/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,30 +20,4 @@ esac
 grep -qE '^[0-9].*ksmctl topup --wait --quiet$' conf/ksmpool.cron ||
     fault "conf/ksmpool.cron: no line for ksmctl topup"
 
-# The units name programs where the package puts them; systemd-analyze wants
-# them to exist, so they are checked in a root of their own.
-if command -v systemd-analyze >/dev/null 2>&1; then
-	root=$(mktemp -d) || exit 1
-	trap 'rm -rf "$root"' EXIT
-	mkdir -p "$root/etc/systemd/system" "$root/usr/sbin" "$root/usr/bin"
-	for prog in /usr/sbin/ksmpoold /usr/bin/ksmctl; do
-		printf '#!/bin/sh\n' >"$root$prog"
-		chmod 755 "$root$prog"
-	done
-	for unit in ksmpoold.service ksmpool-topup.service ksmpool-topup.timer; do
-		cp "conf/$unit" "$root/etc/systemd/system/" ||
-		    fault "conf/$unit: missing"
-		said=$(systemd-analyze verify --man=no --root="$root" \
-		    "$root/etc/systemd/system/$unit" 2>&1 |
-		    grep -F "ksmpool" | grep -vE 'is not executable|not found')
-		[ -z "$said" ] || fault "conf/$unit: $said"
-	done
-	score=$(systemd-analyze security --offline=yes --no-pager \
-	    conf/ksmpoold.service 2>/dev/null |
-	    sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p')
-	if [ -n "$score" ]; then
-		awk -v s="$score" 'BEGIN { exit !(s <= 2.5) }' ||
-		    fault "conf/ksmpoold.service: exposure $score is over 2.5"
-	fi
-fi
 exit $bad
