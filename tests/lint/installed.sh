@@ -12,8 +12,8 @@ for f in sbin/ksmpoold bin/ksmctl bin/ksmpool-config libexec/ksmpool/ksmpool-hsm
 		bad=1
 	fi
 done
-for name in ksmpoold.service ksmpool-topup.service ksmpool-topup.timer \
-    ksmpool.rng ksmpool.xml; do
+for name in ksmpoold.service ksmpoold.socket ksmpool-topup.service \
+    ksmpool-topup.timer network-hsm.conf ksmpool.rng ksmpool.xml; do
 	if [ -z "$(find "$prefix/.." -name "$name" 2>/dev/null)" ]; then
 		echo "$prefix: $name is not installed anywhere"
 		bad=1
