@@ -9,7 +9,8 @@ libxml2-dev libsqlite3-dev libp11-kit-dev libssl-dev"
 PACKAGES_TRY="softhsm2 sqlite3 opendnssec-common"
 # shellcheck disable=SC2034
 PACKAGES_TEST="softhsm2 sqlite3 opendnssec-common clang libclang-rt-dev binutils
-libcmocka-dev opensc jq libxml2-utils mandoc shellcheck procps"
+libcmocka-dev opensc jq libxml2-utils mandoc shellcheck procps systemd lintian
+dpkg-dev libfaketime"
 
 # packages_missing NAME...: those that dpkg does not have installed.
 packages_missing()
