@@ -34,6 +34,9 @@ static const char *const type_words[HSM__TYPES] = {
 	[HSM_ENUMERATE] = "enumerate",
 	[HSM_PROVE] = "prove",
 	[HSM_DESTROY] = "destroy",
+	[HSM_REMOVE] = "remove",
+	[HSM_INSPECT] = "inspect",
+	[HSM_SWEEP] = "sweep",
 	[HSM_HELLO] = "hello",
 	[HSM_FAILED] = "failed",
 	[HSM_GENERATED] = "generated",
@@ -43,6 +46,8 @@ static const char *const type_words[HSM__TYPES] = {
 	[HSM_LISTED] = "listed",
 	[HSM_PROOF] = "proof",
 	[HSM_DESTROYED] = "destroyed",
+	[HSM_OBJECTS] = "objects",
+	[HSM_SWEPT] = "swept",
 };
 
 static const char *const group_words[CKRG__COUNT] = {
@@ -72,6 +77,31 @@ static const bool allowed[PURPOSE__COUNT][HSM__TYPES] = {
 		[HSM_PROVE] = true,
 		[HSM_DESTROY] = true,
 	},
+	[PURPOSE_INSPECTOR] = {
+		[HSM_START] = true,
+		[HSM_ENUMERATE] = true,
+		[HSM_PROVE] = true,
+		[HSM_INSPECT] = true,
+	},
+	[PURPOSE_DESTROYER] = {
+		[HSM_START] = true,
+		[HSM_ENUMERATE] = true,
+		[HSM_PROVE] = true,
+		[HSM_INSPECT] = true,
+		[HSM_DESTROY] = true,
+		[HSM_REMOVE] = true,
+		[HSM_SWEEP] = true,
+	},
+};
+
+static const char *const class_words[OBJECT__COUNT] = {
+	[OBJECT_PRIVATE] = "private",
+	[OBJECT_PUBLIC] = "public",
+	[OBJECT_SECRET] = "secret",
+	[OBJECT_CERTIFICATE] = "certificate",
+	[OBJECT_DATA] = "data",
+	[OBJECT_OTHER] = "other",
+	[OBJECT_UNREADABLE] = "unreadable",
 };
 
 const char *
@@ -84,6 +114,12 @@ const char *
 ckr_group_text(enum ckr_group g)
 {
 	return (int)g >= 0 && g < CKRG__COUNT ? group_words[g] : "?";
+}
+
+const char *
+object_class_text(enum object_class c)
+{
+	return (int)c >= 0 && c < OBJECT__COUNT ? class_words[c] : "?";
 }
 
 bool
@@ -105,6 +141,12 @@ static const char *
 word_group(int value)
 {
 	return group_words[value];
+}
+
+static const char *
+word_class(int value)
+{
+	return class_words[value];
 }
 
 static const char *
@@ -179,6 +221,23 @@ static const struct field destroy_fields[] = {
 	END,
 };
 
+static const struct field remove_fields[] = {
+	JOB(hsm_remove),
+	ID(hsm_remove),
+	END,
+};
+
+static const struct field inspect_fields[] = {
+	JOB(hsm_inspect),
+	END,
+};
+
+static const struct field sweep_fields[] = {
+	JOB(hsm_sweep),
+	COUNT(hsm_sweep, debris),
+	END,
+};
+
 static const struct field hello_fields[] = {
 	TEXT(hsm_hello, label),
 	TEXT(hsm_hello, serial),
@@ -240,7 +299,7 @@ static const struct field no_fields[] = {
 	END,
 };
 
-/* The two arrays of a page are no field kind: page_encode, page_decode. */
+/* Arrays are no field kind: struct lists says how they are read and written. */
 static const struct field page_fields[] = {
 	JOB(hsm_page),
 	END,
@@ -272,12 +331,46 @@ static const struct field destroyed_fields[] = {
 	END,
 };
 
+static const struct field objects_fields[] = {
+	JOB(hsm_objects),
+	END,
+};
+
+static const struct field swept_fields[] = {
+	JOB(hsm_swept),
+	COUNT(hsm_swept, n),
+	END,
+};
+
+/* What stands in the arrays. */
+static const struct field object_fields[] = {
+	WORD(hsm_object, class, word_class, OBJECT__COUNT),
+	HEX(hsm_object, id),
+	COUNT(hsm_object, idlen),
+	TEXT(hsm_object, label),
+	INT64(hsm_object, key_type, -1, INT64_MAX),
+	INT64(hsm_object, bits, 0, 65536),
+	BOOL(hsm_object, debris),
+	END,
+};
+
+static const struct field attribute_fields[] = {
+	BOOL(hsm_attribute, public_half),
+	BOOL(hsm_attribute, remove),
+	TEXT(hsm_attribute, name),
+	TEXT(hsm_attribute, value),
+	END,
+};
+
 static const struct field *const type_fields[HSM__TYPES] = {
 	[HSM_START] = start_fields,
 	[HSM_GENERATE] = generate_fields,
 	[HSM_ENUMERATE] = enumerate_fields,
 	[HSM_PROVE] = prove_fields,
 	[HSM_DESTROY] = destroy_fields,
+	[HSM_REMOVE] = remove_fields,
+	[HSM_INSPECT] = inspect_fields,
+	[HSM_SWEEP] = sweep_fields,
 	[HSM_HELLO] = hello_fields,
 	[HSM_FAILED] = failed_fields,
 	[HSM_GENERATED] = generated_fields,
@@ -287,6 +380,8 @@ static const struct field *const type_fields[HSM__TYPES] = {
 	[HSM_LISTED] = listed_fields,
 	[HSM_PROOF] = proof_fields,
 	[HSM_DESTROYED] = destroyed_fields,
+	[HSM_OBJECTS] = objects_fields,
+	[HSM_SWEPT] = swept_fields,
 };
 
 /* ---- encode ---------------------------------------------------------- */
@@ -423,8 +518,9 @@ ids_encode(const struct key_id *ids, size_t n, const char *name, json_t *into,
 }
 
 static enum ksm_err
-page_encode(const struct hsm_page *p, json_t *into, struct ksm_fail *fail)
+page_encode(const struct hsm_msg *m, json_t *into, struct ksm_fail *fail)
 {
+	const struct hsm_page *p = &m->u.page;
 	enum ksm_err err;
 
 	if (p->nprivates > PAGE_IDS || p->npublics > PAGE_IDS ||
@@ -437,6 +533,93 @@ page_encode(const struct hsm_page *p, json_t *into, struct ksm_fail *fail)
 		err =
 		    ids_encode(p->publics, p->npublics, "publics", into, fail);
 	return err;
+}
+
+/* An array of `n` structs of `size` bytes under `name`. */
+static enum ksm_err
+structs_encode(const char *name, const struct field *fields, const void *items,
+    size_t size, size_t n, size_t max, json_t *into, struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+	json_t *array, *item;
+
+	if (n > max)
+		return ksm_failf(fail, KSM_EPROTO,
+		    "%s: %zu of them, at most %zu fit", name, n, max);
+	array = json_array();
+	for (size_t i = 0; array != NULL && err == KSM_OK && i < n; i++) {
+		item = json_object();
+		if (item != NULL)
+			err = fields_encode(name, fields,
+			    (const char *)items + i * size, item, fail);
+		if (json_array_append_new(array, item) == -1 && err == KSM_OK)
+			err = ksm_failf(
+			    fail, KSM_ENOMEM, "%s: no memory", name);
+	}
+	if (err == KSM_OK &&
+	    json_object_set_new_nocheck(into, name, array) == 0)
+		return KSM_OK;
+	if (err == KSM_OK)
+		return ksm_failf(fail, KSM_ENOMEM, "%s: no memory", name);
+	json_decref(array);
+	return err;
+}
+
+static enum ksm_err
+objects_encode(const struct hsm_msg *m, json_t *into, struct ksm_fail *fail)
+{
+	return structs_encode("objects", object_fields, m->u.objects.objects,
+	    sizeof(struct hsm_object), m->u.objects.nobjects, PAGE_OBJECTS,
+	    into, fail);
+}
+
+static enum ksm_err
+attributes_encode(const struct hsm_msg *m, json_t *into, struct ksm_fail *fail)
+{
+	return structs_encode("attributes", attribute_fields,
+	    m->u.start.attributes, sizeof(struct hsm_attribute),
+	    m->u.start.nattributes, ATTRIBUTES_MAX, into, fail);
+}
+
+static enum ksm_err page_decode(
+    const json_t *root, struct hsm_msg *m, struct ksm_fail *fail);
+static enum ksm_err objects_decode(
+    const json_t *root, struct hsm_msg *m, struct ksm_fail *fail);
+static enum ksm_err attributes_decode(
+    const json_t *root, struct hsm_msg *m, struct ksm_fail *fail);
+
+/* The arrays of a type, beside its fields. */
+struct lists {
+	const char *names[5]; /* of all that is read elsewhere, NULL at the end */
+	enum ksm_err (*encode)(const struct hsm_msg *m, json_t *into,
+	    struct ksm_fail *fail);
+	enum ksm_err (*decode)(const json_t *root, struct hsm_msg *m,
+	    struct ksm_fail *fail);
+};
+
+static const struct lists no_lists = { { "v", "type", NULL }, NULL, NULL };
+
+static const struct lists *
+lists_of(enum hsm_type type)
+{
+	static const struct lists page = { { "v", "type", "privates", "publics",
+					       NULL },
+		page_encode, page_decode };
+	static const struct lists objects = { { "v", "type", "objects", NULL },
+		objects_encode, objects_decode };
+	static const struct lists start = { { "v", "type", "attributes", NULL },
+		attributes_encode, attributes_decode };
+
+	switch (type) {
+	case HSM_PAGE:
+		return &page;
+	case HSM_OBJECTS:
+		return &objects;
+	case HSM_START:
+		return &start;
+	default:
+		return &no_lists;
+	}
 }
 
 enum ksm_err
@@ -460,8 +643,8 @@ hsm_msg_encode(
 	}
 	/* every member of the union starts where the union does */
 	err = fields_encode(type, type_fields[m->type], &m->u, root, fail);
-	if (err == KSM_OK && m->type == HSM_PAGE)
-		err = page_encode(&m->u.page, root, fail);
+	if (err == KSM_OK && lists_of(m->type)->encode != NULL)
+		err = lists_of(m->type)->encode(m, root, fail);
 	if (err != KSM_OK)
 		goto out;
 	out = json_dumps(root, JSON_COMPACT);
@@ -667,8 +850,9 @@ out:
 }
 
 static enum ksm_err
-page_decode(const json_t *root, struct hsm_page *p, struct ksm_fail *fail)
+page_decode(const json_t *root, struct hsm_msg *m, struct ksm_fail *fail)
 {
+	struct hsm_page *p = &m->u.page;
 	enum ksm_err err;
 
 	err = ids_decode(root, "privates", &p->privates, &p->nprivates, fail);
@@ -680,6 +864,55 @@ page_decode(const json_t *root, struct hsm_page *p, struct ksm_fail *fail)
 		    ksm_failf(fail, KSM_EPROTO, "page: %zu ids, at most %d fit",
 			p->nprivates + p->npublics, PAGE_IDS);
 	return err;
+}
+
+/* Into `items`, room for `max`. */
+static enum ksm_err
+structs_decode(const json_t *root, const char *name, const struct field *fields,
+    void *items, size_t size, size_t max, size_t *n, struct ksm_fail *fail)
+{
+	const json_t *array = json_object_get(root, name), *item;
+	enum ksm_err err = KSM_OK;
+
+	if (!json_is_array(array))
+		return ksm_failf(
+		    fail, KSM_EPROTO, "%s is missing or not an array", name);
+	if (json_array_size(array) > max)
+		return ksm_failf(fail, KSM_EPROTO,
+		    "%s: %zu of them, at most %zu fit", name,
+		    json_array_size(array), max);
+	for (size_t i = 0; err == KSM_OK && i < json_array_size(array); i++) {
+		item = json_array_get(array, i);
+		if (!json_is_object(item))
+			return ksm_failf(fail, KSM_EPROTO,
+			    "%s: item %zu is not an object", name, i + 1);
+		err = fields_decode(
+		    name, fields, NULL, item, (char *)items + i * size, fail);
+	}
+	*n = json_array_size(array);
+	return err;
+}
+
+static enum ksm_err
+objects_decode(const json_t *root, struct hsm_msg *m, struct ksm_fail *fail)
+{
+	struct hsm_objects *o = &m->u.objects;
+
+	o->objects = calloc(PAGE_OBJECTS, sizeof(*o->objects));
+	if (o->objects == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "objects: no memory");
+	return structs_decode(root, "objects", object_fields, o->objects,
+	    sizeof(*o->objects), PAGE_OBJECTS, &o->nobjects, fail);
+}
+
+static enum ksm_err
+attributes_decode(const json_t *root, struct hsm_msg *m, struct ksm_fail *fail)
+{
+	struct hsm_start *s = &m->u.start;
+
+	return structs_decode(root, "attributes", attribute_fields,
+	    s->attributes, sizeof(s->attributes[0]), ATTRIBUTES_MAX,
+	    &s->nattributes, fail);
 }
 
 static enum ksm_err
@@ -715,9 +948,6 @@ enum ksm_err
 hsm_msg_decode(
     const char *text, size_t len, struct hsm_msg *m, struct ksm_fail *fail)
 {
-	static const char *const head[] = { "v", "type", NULL };
-	static const char *const head_page[] = { "v", "type", "privates",
-		"publics", NULL };
 	enum ksm_err err = KSM_OK;
 	struct hsm_msg tmp;
 	json_error_t where;
@@ -740,9 +970,9 @@ hsm_msg_decode(
 	if (err != KSM_OK)
 		goto out;
 	err = fields_decode(type_words[tmp.type], type_fields[tmp.type],
-	    tmp.type == HSM_PAGE ? head_page : head, root, &tmp.u, fail);
-	if (err == KSM_OK && tmp.type == HSM_PAGE)
-		err = page_decode(root, &tmp.u.page, fail);
+	    lists_of(tmp.type)->names, root, &tmp.u, fail);
+	if (err == KSM_OK && lists_of(tmp.type)->decode != NULL)
+		err = lists_of(tmp.type)->decode(root, &tmp, fail);
 	if (err != KSM_OK)
 		goto out;
 	*m = tmp;
@@ -762,9 +992,18 @@ hsm_page_clear(struct hsm_page *p)
 }
 
 void
+hsm_objects_clear(struct hsm_objects *p)
+{
+	free(p->objects);
+	memset(p, 0, sizeof(*p));
+}
+
+void
 hsm_msg_clear(struct hsm_msg *m)
 {
 	if (m->type == HSM_PAGE)
 		hsm_page_clear(&m->u.page);
+	else if (m->type == HSM_OBJECTS)
+		hsm_objects_clear(&m->u.objects);
 	m->type = HSM__TYPES;
 }

@@ -100,6 +100,8 @@ static const char *const purpose_text[PURPOSE__COUNT] = {
 	[PURPOSE_GENERATOR] = "generator",
 	[PURPOSE_VERIFIER]  = "verifier",
 	[PURPOSE_SETTLER]   = "settler",
+	[PURPOSE_INSPECTOR] = "inspector",
+	[PURPOSE_DESTROYER] = "destroyer",
 };
 
 struct worker_rule

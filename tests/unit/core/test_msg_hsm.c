@@ -37,6 +37,8 @@ fill_evidence(struct hsm_evidence *e)
 	FILL(e->sign_ckr);
 }
 
+static struct hsm_object some_objects[PAGE_OBJECTS];
+
 /* A message of each type with every buffer full to the last byte. */
 static void
 full_message(enum hsm_type type, struct hsm_msg *m)
@@ -57,6 +59,12 @@ full_message(enum hsm_type type, struct hsm_msg *m)
 		FILL(m->u.start.reserved);
 		FILL(m->u.start.refused_pin);
 		m->u.start.extractable = true;
+		m->u.start.nattributes = ATTRIBUTES_MAX;
+		for (size_t i = 0; i < ATTRIBUTES_MAX; i++) {
+			m->u.start.attributes[i].remove = i % 2 == 0;
+			FILL(m->u.start.attributes[i].name);
+			FILL(m->u.start.attributes[i].value);
+		}
 		break;
 	case HSM_GENERATE:
 		m->u.generate.job = INT64_MAX;
@@ -78,6 +86,31 @@ full_message(enum hsm_type type, struct hsm_msg *m)
 	case HSM_DESTROY:
 		m->u.destroy.id = id;
 		m->u.destroy.half = HALF_PUBLIC;
+		break;
+	case HSM_REMOVE:
+		m->u.remove.id = id;
+		break;
+	case HSM_INSPECT:
+		m->u.inspect.job = 3;
+		break;
+	case HSM_SWEEP:
+		m->u.sweep.debris = 12;
+		break;
+	case HSM_OBJECTS:
+		m->u.objects.objects = some_objects;
+		m->u.objects.nobjects = PAGE_OBJECTS;
+		for (size_t i = 0; i < PAGE_OBJECTS; i++) {
+			some_objects[i].class = OBJECT_UNREADABLE;
+			some_objects[i].idlen = 1000;
+			some_objects[i].key_type = -1;
+			some_objects[i].bits = 4096;
+			some_objects[i].debris = true;
+			FILL(some_objects[i].id);
+			FILL(some_objects[i].label);
+		}
+		break;
+	case HSM_SWEPT:
+		m->u.swept.n = 12;
 		break;
 	case HSM_HELLO:
 		FILL(m->u.hello.label);
