@@ -26,6 +26,8 @@ struct alg {
 
 /* NULL if we cannot make keys of that number. */
 const struct alg *alg_find(int number);
+/* By IANA's name, in any case, or by number; NULL as above. */
+const struct alg *alg_parse(const char *text);
 /* IANA's name of any number, supported or not; NULL if unassigned. */
 const char *alg_iana_name(int number);
 /*

@@ -32,7 +32,9 @@ typedef bool (*log_sink)(enum log_level level, const char *text,
 void log_open(const char *program);
 void log_sink_set(log_sink sink);
 void log_level_set(enum log_level level);
+enum log_level log_level_get(void);
 const char *log_level_text(enum log_level level);
+bool log_level_find(const char *text, enum log_level *out);
 void log_line(enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void log_event(enum log_level level, const struct log_about *about,

@@ -2,7 +2,9 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /*
  * The RFCs allow RSA keys under 1024 bits for some numbers; we make none.
@@ -53,6 +55,19 @@ alg_find(int number)
 		if (algs[i].number == number)
 			return &algs[i];
 	}
+	return NULL;
+}
+
+const struct alg *
+alg_parse(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits > 0 && digits <= 3 && text[digits] == '\0')
+		return alg_find(atoi(text));
+	for (size_t i = 0; i < nitems(algs); i++)
+		if (strcasecmp(algs[i].name, text) == 0)
+			return &algs[i];
 	return NULL;
 }
 

@@ -12,7 +12,7 @@
  *   command_poll    when the engine has done something;
  *   command_end     once, whether it is done or its client is gone.
  *
- * Adding a command is a row in commands.c and one in ksmctl's table.
+ * Adding a command is a row in its command_GROUP.c and one in ksmctl's table.
  */
 #ifndef KSMPOOL_COMMANDS_H
 #define KSMPOOL_COMMANDS_H
@@ -27,6 +27,8 @@ struct command_call {
 	/* Set by who runs it. */
 	const struct daemon_face *face;
 	int64_t uid, pid;
+	bool may_act;	    /* else it may only look */
+	const char *actors; /* the group whose members may act; NULL: none */
 	void (*emit)(void *to, const struct ctl_reply *r);
 	void *to;
 	/* Kept by commands.c. */

@@ -418,6 +418,7 @@ client_new(struct control *c, int fd, const struct ucred *peer)
 	cl->call.face = &c->face;
 	cl->call.uid = peer->uid;
 	cl->call.pid = peer->pid;
+	cl->call.may_act = true;
 	cl->call.emit = client_emit;
 	cl->call.to = cl;
 	LIST_INSERT_HEAD(&c->clients, cl, link);

@@ -1,0 +1,206 @@
+#include "commands_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *
+term_json(const struct plan_term *t)
+{
+	return json_pack("{s:I, s:I, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I,"
+	    " s:I, s:I, s:I}",
+	    "line", (json_int_t)t->key->line,
+	    "zones", (json_int_t)t->in.zones,
+	    "shared", t->in.shared,
+	    "passthrough", t->in.passthrough,
+	    "lifetime_s", (json_int_t)t->in.lifetime,
+	    "horizon_s", (json_int_t)t->in.horizon,
+	    "units", (json_int_t)t->out.units,
+	    "scheduled", (json_int_t)t->out.scheduled,
+	    "emergency_rolls", (json_int_t)t->in.rolls,
+	    "standby", (json_int_t)t->in.standby,
+	    "growth", (json_int_t)t->out.grown,
+	    "algorithm_roll", (json_int_t)t->in.algorithm_roll,
+	    "required", (json_int_t)t->out.required);
+}
+
+/* Seconds for `make` keys on all generators; null: not measured, or absurd. */
+static json_t *
+fill_json(int64_t make, ksm_msec per_key, int sessions)
+{
+	int64_t ms;
+
+	if (make > 0 && per_key <= 0)
+		return json_null();
+	if (__builtin_mul_overflow(make, per_key, &ms))
+		return json_null();
+	if (sessions < 1)
+		sessions = 1;
+	return json_integer(ms / sessions / 1000 +
+	    (ms / sessions % 1000 != 0));
+}
+
+static void
+plan_pool_send(struct command_call *call, const struct plan_pool *p,
+    const char *trouble, int64_t held, ksm_msec rate)
+{
+	json_t *pool = pool_json(p), *stock = json_object();
+	json_t *terms = json_array();
+
+	for (int s = 0; s < KEY__STATES; s++)
+		if (p->stock[s] != 0)
+			(void)json_object_set_new(stock,
+			    key_state_text((enum key_state)s),
+			    json_integer(p->stock[s]));
+	for (size_t i = 0; i < p->nterms; i++)
+		(void)json_array_append_new(terms, term_json(&p->terms[i]));
+	(void)json_object_update_new(pool,
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+		"low_water", (json_int_t)p->low_water,
+		"critical", (json_int_t)p->critical,
+		"make", (json_int_t)p->make,
+		"capacity_short", (json_int_t)p->capacity_short,
+		"held", (json_int_t)held,
+		"stock", stock,
+		"terms", terms,
+		"ms_per_key", count_or_null(rate, rate > 0),
+		"fill_s", fill_json(p->make, rate,
+		    p->repository_conf->sessions),
+		"trouble", text_or_null(trouble)));
+	item_send(call, "pools", pool);
+}
+
+static void
+plan_token_send(struct command_call *call, const struct plan_token *t)
+{
+	const struct conf_repository *r = t->repository;
+
+	item_send(call, "tokens",
+	    json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
+		"repository", ctl_text(r->name),
+		"capacity", count_or_null(r->capacity, r->capacity >= 0),
+		"pairs_held", (json_int_t)t->pairs_held,
+		"pairs_make", (json_int_t)t->pairs_make,
+		"pairs_over", (json_int_t)t->pairs_over,
+		"objects_held", (json_int_t)t->objects_held,
+		"objects_make", (json_int_t)t->objects_make));
+}
+
+/* The plan for another number of zones, with the stock there is. */
+static enum ksm_err
+plan_what_if(const struct conf *conf, const struct plan *live, int64_t zones,
+    struct plan *out, struct ksm_fail *fail)
+{
+	struct plan_what_if what = PLAN_AS_CONFIGURED;
+	enum ksm_err err = KSM_OK;
+	struct plan tmp = { .pools = NULL };
+	int64_t *held = NULL;
+
+	what.zones = zones;
+	err = plan_make(conf, &what, &tmp, fail);
+	if (err != KSM_OK)
+		goto out;
+	held = calloc(tmp.ntokens + 1, sizeof(*held));
+	if (held == NULL) {
+		err = ksm_failf(fail, KSM_ENOMEM, "out of memory");
+		goto out;
+	}
+	for (size_t i = 0; i < tmp.ntokens; i++) {
+		const struct plan_token *t = token_find(live,
+		    tmp.tokens[i].repository->name);
+
+		held[i] = t != NULL ? t->pairs_held : 0;
+	}
+	for (size_t i = 0; i < live->npools; i++) {
+		const struct plan_pool *p = &live->pools[i];
+		struct plan_pool *same = plan_pool_find(&tmp, p->policy,
+		    p->role, p->repository, p->alg, p->bits);
+
+		for (int s = 0; same != NULL && s < KEY__STATES; s++)
+			plan_stock_set(same, (enum key_state)s, p->stock[s]);
+	}
+	plan_level(&tmp, held);
+	*out = tmp;
+	tmp = (struct plan){ .pools = NULL };
+out:
+	free(held);
+	plan_clear(&tmp);
+	return err;
+}
+
+static size_t
+pool_index(const struct plan *plan, const struct plan_pool *p)
+{
+	size_t i;
+
+	for (i = 0; i < plan->npools; i++)
+		if (strcmp(plan->pools[i].policy, p->policy) == 0 &&
+		    plan->pools[i].role == p->role &&
+		    strcmp(plan->pools[i].repository, p->repository) == 0 &&
+		    plan->pools[i].alg == p->alg &&
+		    plan->pools[i].bits == p->bits)
+			break;
+	return i;
+}
+
+static void
+plan_start(struct command_call *call)
+{
+	struct engine *e = call->face->engine;
+	const struct conf *conf;
+	const struct plan *live, *plan;
+	struct plan what_if = { .pools = NULL };
+	struct ksm_fail fail = { .text = "" };
+	int64_t zones = arg_integer(call, "zones", -1), limit, held;
+	char trouble[256];
+	enum ksm_err err;
+	size_t k;
+
+	live = plan = plan_in_force(call, &conf);
+	if (live == NULL)
+		return;
+	if (zones >= 0) {
+		err = plan_what_if(conf, live, zones, &what_if, &fail);
+		if (err != KSM_OK) {
+			fail_err(call, err, "failed", &fail);
+			goto out;
+		}
+		plan = &what_if;
+	}
+	for (size_t i = 0; i < plan->npools; i++) {
+		const struct plan_pool *p = &plan->pools[i];
+
+		/* Same configuration, same pools: i, unless we erred. */
+		k = plan == live ? i : pool_index(live, p);
+		trouble[0] = '\0';
+		if (k < live->npools)
+			engine_pool_trouble(e, k, trouble);
+		held = k < live->npools ? engine_pool_held(e, k) : 0;
+		if (plan != live) {
+			limit = p->settings.max_per_run;
+			held = p->make > limit ? p->make - limit : 0;
+		}
+		plan_pool_send(call, p, trouble, held,
+		    k < live->npools ? engine_pool_rate(e, k) : 0);
+	}
+	for (size_t i = 0; i < plan->ntokens; i++)
+		plan_token_send(call, &plan->tokens[i]);
+	result_send(call, CTL_OK,
+	    json_pack("{s:o, s:I, s:I, s:I, s:I}",
+		"what_if_zones", count_or_null(zones, zones >= 0),
+		"zones", (json_int_t)zones_in_force(conf),
+		"required", (json_int_t)plan->required,
+		"deficit", (json_int_t)plan->deficit,
+		"make", (json_int_t)plan->make));
+out:
+	plan_clear(&what_if);
+}
+
+static const struct command_arg plan_args[] = {
+	{ "zones", ARG_COUNT, false },
+};
+
+static const struct command commands[] = {
+	{ .name = "plan", ARGS(plan_args), .start = plan_start },
+};
+
+const struct command_group commands_plan = { commands, nitems(commands) };

@@ -1,0 +1,122 @@
+/*
+ * commands_parts.h - what the files of the daemon's commands share.
+ *
+ * Runs in: ksmpoold, on its loop. Private to commands.c (the table of all of
+ *          them, requests checked against it), command_reply.c (replies and
+ *          what several commands show) and one command_GROUP.c for each group.
+ *
+ * A command is a row in its group: what it takes, what right it needs, and
+ * what is called when (commands.h).
+ */
+#ifndef KSMPOOL_COMMANDS_PARTS_H
+#define KSMPOOL_COMMANDS_PARTS_H
+
+#include "commands.h"
+
+enum arg_type {
+	ARG_BOOL,
+	ARG_COUNT,    /* an integer >= 0 */
+	ARG_SOME,     /* an integer >= 1 */
+	ARG_TIME,     /* seconds UTC */
+	ARG_DURATION, /* seconds, >= 1 */
+	ARG_NAME,     /* 1 to 255 bytes */
+	ARG_TEXT,     /* a sentence: 1 to 255 bytes, no control characters */
+	ARG_FILE,     /* an absolute path */
+	ARG_ROLE,
+	ARG_STATE,
+	ARG_ALG, /* DNSSEC name or number */
+	ARG_LEVEL,
+	ARG_TAG, /* 0 to 65535 */
+	ARG_ID,
+	ARG_IDS,     /* an array of 1 to IDS_MAX of them */
+	ARG_CKA_IDS, /* the same, of any length up to 64 bytes each */
+};
+
+#define IDS_MAX 1000
+
+struct command_arg {
+	const char *name;
+	enum arg_type type;
+	bool required;
+};
+
+enum command_right {
+	RIGHT_LOOK, /* readers may */
+	RIGHT_ACT,  /* it may change something; with "dry_run" it only looks */
+};
+
+struct command {
+	const char *name;
+	const struct command_arg *args;
+	size_t nargs;
+	enum command_right right;
+	void (*start)(struct command_call *call);
+	void (*more)(struct command_call *call);
+	void (*poll)(struct command_call *call);
+	void (*end)(struct command_call *call);
+};
+
+#define ARGS(a) .args = (a), .nargs = nitems(a)
+
+struct command_group {
+	const struct command *commands;
+	size_t n;
+};
+
+extern const struct command_group commands_status;
+extern const struct command_group commands_plan;
+extern const struct command_group commands_key;
+extern const struct command_group commands_topup;
+extern const struct command_group commands_repository;
+extern const struct command_group commands_daemon;
+
+/* ---- command_reply.c: replies ---------------------------------------- */
+
+void reply_send(struct command_call *call, const struct ctl_reply *r);
+void fail_memory(struct command_call *call);
+/* Codes are a promise to scripts; words are not. `enoent`: its code. */
+void fail_err(struct command_call *call, enum ksm_err err, const char *enoent,
+    const struct ksm_fail *fail);
+/* Both take `body` over; NULL: out of memory. */
+void item_send(struct command_call *call, const char *list, json_t *body);
+void result_send(struct command_call *call, int status, json_t *body);
+
+json_t *time_json(ksm_time t);		 /* null for 0 */
+json_t *text_or_null(const char *text); /* null for NULL and "" */
+json_t *count_or_null(int64_t n, bool known);
+json_t *algorithm_json(int number);
+
+const char *arg_text(const struct command_call *call, const char *name);
+bool arg_bool(const struct command_call *call, const char *name);
+/* `none` when it was not given. */
+int64_t arg_integer(const struct command_call *call, const char *name,
+    int64_t none);
+/* The number of an ARG_ALG; 0: not given. */
+int arg_alg(const struct command_call *call, const char *name);
+struct store_actor call_actor(const struct command_call *call);
+
+/* ---- command_reply.c: what several commands show --------------------- */
+
+const struct plan_token *token_find(const struct plan *plan,
+    const char *repository);
+/* What every list of pools says first. */
+json_t *pool_json(const struct plan_pool *p);
+int64_t zones_in_force(const struct conf *conf);
+/* The plan and configuration in force; answers the caller if there is none. */
+const struct plan *plan_in_force(struct command_call *call,
+    const struct conf **conf);
+/*
+ * "No keys" for a name that was mistyped would be a false all-clear. What was
+ * in force once may have keys still. False: the caller was told.
+ */
+bool names_check(struct command_call *call, const char *policy,
+    const char *repository);
+/* An `end` for commands whose state is one block. */
+void state_free(struct command_call *call);
+
+/* command_repository.c: all as items; false if one needs a look. */
+bool repositories_send(struct command_call *call, const struct plan *plan);
+/* command_key.c: what every list of keys says, and all that is on record. */
+json_t *key_json(const struct store_key *k);
+
+#endif
