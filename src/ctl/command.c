@@ -1,170 +1,26 @@
-#include "command.h"
-
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
+#include "ksmpool/alg.h"
 #include "ksmpool/duration.h"
 #include "ksmpool/key.h"
+#include "ksmpool/log.h"
 
-#include "print.h"
-#include "run.h"
+#include "command_parts.h"
 
-#define WORD_MAX 64
+#define WORD_MAX     64
+#define OPERANDS_MAX 1000
 
-/* ---- the table ------------------------------------------------------- */
-
-#define EXIT_ANY                                \
-	"64  the command line is wrong\n"       \
-	"69  no daemon answers on the socket\n" \
-	"75  no answer in time\n"               \
-	"77  no permission\n"
-
-static const struct ctl_option plan_options[] = {
-	{ "zones", "N", OPTION_COUNT, "zones",
-	    "what if every policy had N zones; changes nothing" },
-};
-
-static const struct ctl_option key_list_options[] = {
-	{ "created-after", "TIME", OPTION_TIME, "created_after",
-	    "keys made at TIME or later; exit 1 if there are any" },
-	{ "state", "STATE", OPTION_STATE, "state",
-	    "in this state: ready, made, taken, ..." },
-	{ "policy", "NAME", OPTION_NAME, "policy", "of this policy" },
-	{ "role", "ROLE", OPTION_ROLE, "role", "KSK, ZSK or CSK" },
-	{ "repository", "NAME", OPTION_NAME, "repository",
-	    "in this repository" },
-};
-
-static const struct ctl_option key_id = {
-	"ID",
-	NULL,
-	OPTION_ID,
-	"id",
-	"32 hex digits",
-};
-
-static const struct ctl_option topup_options[] = {
-	{ "policy", "NAME", OPTION_NAME, "policy", "only this policy's pools" },
-	{ "max", "N", OPTION_SOME, "max",
-	    "at most N keys per pool, instead of its MaxPerRun" },
-	{ "wait", NULL, OPTION_FLAG, "wait",
-	    "until every pool is full or cannot be filled" },
-	{ "dry-run", NULL, OPTION_FLAG, "dry_run",
-	    "show what would be made; changes nothing" },
-};
-
-static const struct ctl_option repository_name = {
-	"NAME",
-	NULL,
-	OPTION_NAME,
-	"name",
-	"a repository's name",
-};
-
-static const struct ctl_option resume_options[] = {
-	{ "accept-token", NULL, OPTION_FLAG, "accept_token",
-	    "the alien token found there is the right one from now on" },
-};
-
-static const struct ctl_option reload_options[] = {
-	{ "allow-empty", NULL, OPTION_FLAG, "allow_empty",
-	    "a zone list without zones is meant" },
-};
-
-#define OPTIONS(a) .options = (a), .noptions = nitems(a)
-
-static const struct ctl_command commands[] = {
-	{
-	    .name = "status",
-	    .summary = "the daemon, its repositories and pools",
-	    .lists = { "repositories", "pools" },
-	    .exits = "1   a pool is critical or empty, a repository is not "
-		     "ok, the clock is in\n    doubt, or an older zone list "
-		     "stays in force\n",
-	    .print = print_status,
-	    .trouble = trouble_status,
-	},
-	{
-	    .name = "plan",
-	    .summary = "how many keys are required, and why",
-	    OPTIONS(plan_options),
-	    .lists = { "pools", "tokens" },
-	    .print = print_plan,
-	},
-	{
-	    .name = "check",
-	    .summary = "check every configuration file; needs no daemon",
-	    .exits = "1   warnings, with --strict\n2   errors\n",
-	    .local = check_exec,
-	    .verbatim = true,
-	},
-	{
-	    .name = "key list",
-	    .summary = "keys, and with --created-after those in no backup",
-	    OPTIONS(key_list_options),
-	    .lists = { "keys" },
-	    .exits = "1   --created-after was given and there are such keys\n"
-		     "2   no such policy or repository\n",
-	    .stream = true,
-	    .print = print_key_count,
-	    .print_item = print_key_row,
-	    .note = note_key_list,
-	    .trouble = trouble_key_list,
-	},
-	{
-	    .name = "key show",
-	    .summary = "all that is on record about one key",
-	    .operand = &key_id,
-	    .exits = "2   no such key\n",
-	    .print = print_key,
-	},
-	{
-	    .name = "topup",
-	    .summary = "fill the pools now",
-	    OPTIONS(topup_options),
-	    .lists = { "pools" },
-	    .exits = "1   --wait: not every pool is full\n"
-		     "2   no such policy\n",
-	    .print = print_topup,
-	    .trouble = trouble_topup,
-	},
-	{
-	    .name = "repository list",
-	    .summary = "the tokens: state, sessions, what was found",
-	    .lists = { "repositories" },
-	    .exits = "1   a repository is not ok\n",
-	    .print = print_repositories,
-	    .trouble = trouble_status,
-	},
-	{
-	    .name = "repository resume",
-	    .summary = "try a parked, alien or failing repository again",
-	    .operand = &repository_name,
-	    OPTIONS(resume_options),
-	    .exits = "2   no such repository\n",
-	    .print = print_resumed,
-	},
-	{
-	    .name = "reload",
-	    .summary = "read the configuration again, whole or not at all",
-	    OPTIONS(reload_options),
-	    .lists = { "findings" },
-	    .exits = "2   refused; the configuration in force is kept\n",
-	    .print = print_reload,
-	},
-	{
-	    .name = "stop",
-	    .summary = "end the daemon when the running keys are done",
-	    .print = print_stopping,
-	},
-	{
-	    .name = "version",
-	    .summary = "versions of ksmctl and of the running daemon",
-	    .own_version = true,
-	    .print = print_version,
-	},
+static const struct ctl_group *const groups[] = {
+	&group_status,
+	&group_key,
+	&group_topup,
+	&group_repository,
+	&group_daemon,
 };
 
 enum global {
@@ -195,15 +51,22 @@ static const struct ctl_option globals[] = {
 const struct ctl_command *
 command_at(size_t i)
 {
-	return i < nitems(commands) ? &commands[i] : NULL;
+	for (size_t g = 0; g < nitems(groups); g++) {
+		if (i < groups[g]->n)
+			return &groups[g]->commands[i];
+		i -= groups[g]->n;
+	}
+	return NULL;
 }
 
 const struct ctl_command *
 command_find(const char *name)
 {
-	for (size_t i = 0; i < nitems(commands); i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
+	const struct ctl_command *c;
+
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++)
+		if (strcmp(c->name, name) == 0)
+			return c;
 	return NULL;
 }
 
@@ -260,11 +123,12 @@ near_try(
 const char *
 command_near(const char *word)
 {
+	const struct ctl_command *c;
 	const char *nearest = NULL;
 	size_t distance = WORD_MAX;
 
-	for (size_t i = 0; i < nitems(commands); i++)
-		near_try(word, commands[i].name, &nearest, &distance);
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++)
+		near_try(word, c->name, &nearest, &distance);
 	near_try(word, "help", &nearest, &distance);
 	return nearest;
 }
@@ -317,9 +181,10 @@ static const struct ctl_option *
 option_anywhere(const char *name)
 {
 	const struct ctl_option *o = option_in(globals, nitems(globals), name);
+	const struct ctl_command *c;
 
-	for (size_t i = 0; o == NULL && i < nitems(commands); i++)
-		o = option_in(commands[i].options, commands[i].noptions, name);
+	for (size_t i = 0; o == NULL && (c = command_at(i)) != NULL; i++)
+		o = option_in(c->options, c->noptions, name);
 	return o;
 }
 
@@ -385,12 +250,68 @@ state_check(const char *value, struct ksm_fail *fail)
 	    "'%.64s' is not a state of a key; ksmctl(1) lists them", value);
 }
 
+static bool
+sentence(const char *value)
+{
+	size_t len = strlen(value);
+
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)value[i] < ' ' || value[i] == 0x7f)
+			return false;
+	return len > 0 && len < 256;
+}
+
+static bool
+cka_id(const char *value)
+{
+	size_t len = strlen(value);
+
+	return len > 0 && len % 2 == 0 && len <= 128 &&
+	       strspn(value, "0123456789abcdefABCDEF") == len;
+}
+
+/* The daemon has another current directory. */
+static enum ksm_err
+path_put(const char *value, json_t **out, struct ksm_fail *fail)
+{
+	char here[PATH_MAX], path[2 * PATH_MAX];
+
+	if (value[0] == '\0' || strlen(value) >= PATH_MAX)
+		return ksm_failf(fail, KSM_EREFUSED, "it is not a path");
+	if (value[0] == '/')
+		(void)snprintf(path, sizeof(path), "%s", value);
+	else if (getcwd(here, sizeof(here)) == NULL)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "the current directory: %s; name an absolute path",
+		    strerror(errno));
+	else
+		(void)snprintf(path, sizeof(path), "%s/%s", here, value);
+	*out = json_string(path);
+	return *out != NULL
+		   ? KSM_OK
+		   : ksm_failf(fail, KSM_EREFUSED, "the path is not UTF-8");
+}
+
+static enum ksm_err
+many_put(struct ctl_call *call, const struct ctl_option *o, json_t *json)
+{
+	json_t *array = json_object_get(call->args, o->field);
+
+	if (array == NULL) {
+		array = json_array();
+		(void)json_object_set_new(call->args, o->field, array);
+	}
+	(void)json_array_append_new(array, json);
+	return KSM_OK;
+}
+
 /* A value of an option or operand into the request. */
 static enum ksm_err
 value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
     struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
+	enum log_level level;
 	struct key_id id;
 	json_t *json = NULL;
 	int64_t n = 0;
@@ -421,6 +342,45 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 			err = ksm_failf(fail, KSM_EREFUSED,
 			    "'%.64s' is not KSK, ZSK or CSK", value);
 		break;
+	case OPTION_DURATION:
+		err = duration_parse(value, DURATION_POSITIVE, &n, NULL, fail);
+		json = json_integer(n);
+		break;
+	case OPTION_TAG:
+		err = count_parse(value, 0, &n, fail);
+		if (err == KSM_OK && n > 65535)
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not a key tag (0 to 65535)", value);
+		json = json_integer(n);
+		break;
+	case OPTION_ALG:
+		if (alg_parse(value) == NULL)
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not an algorithm keys are made for; "
+			    "RSASHA256 or 8 is one, ECDSAP256SHA256 or 13",
+			    value);
+		break;
+	case OPTION_LEVEL:
+		if (!log_level_find(value, &level))
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not error, warning, notice, info or "
+			    "debug",
+			    value);
+		break;
+	case OPTION_TEXT:
+		if (!sentence(value))
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "it must be one line of 1 to 255 bytes");
+		break;
+	case OPTION_FILE:
+		err = path_put(value, &json, fail);
+		break;
+	case OPTION_CKA_ID:
+		if (!cka_id(value))
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not a CKA_ID (2 to 128 hex digits)",
+			    value);
+		break;
 	case OPTION_ID:
 		if (!key_id_parse(value, &id))
 			err = ksm_failf(fail, KSM_EREFUSED,
@@ -443,6 +403,8 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 		return ksm_fail_before(
 		    fail, "%s%s", o->value != NULL ? "--" : "", o->name);
 	}
+	if (o == call->command->operand && call->command->operand_many)
+		return many_put(call, o, json);
 	(void)json_object_set_new(call->args, o->field, json);
 	return KSM_OK;
 }
@@ -481,7 +443,7 @@ global_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
  * the place behind a command whose arguments are not ours.
  */
 struct words {
-	const char *word[4];
+	const char *word[2 + OPERANDS_MAX];
 	size_t n, total;
 	int end; /* argv index where our part ends */
 };
@@ -524,6 +486,7 @@ static enum ksm_err
 command_unknown(const struct words *w, struct ksm_fail *fail)
 {
 	char two[2 * WORD_MAX + 2], members[256] = "";
+	const struct ctl_command *c;
 	const char *nearest = NULL;
 	size_t len = strlen(w->word[0]), used;
 
@@ -532,13 +495,13 @@ command_unknown(const struct words *w, struct ksm_fail *fail)
 	nearest = command_near(two);
 	if (nearest == NULL)
 		nearest = command_near(w->word[0]);
-	for (size_t i = 0; i < nitems(commands); i++) {
-		if (strncmp(commands[i].name, w->word[0], len) != 0 ||
-		    commands[i].name[len] != ' ')
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+		if (strncmp(c->name, w->word[0], len) != 0 ||
+		    c->name[len] != ' ')
 			continue;
 		used = strlen(members);
 		(void)snprintf(members + used, sizeof(members) - used, "%s'%s'",
-		    used > 0 ? " or " : "", commands[i].name);
+		    used > 0 ? " or " : "", c->name);
 	}
 	if (members[0] != '\0' && w->n == 1)
 		return ksm_failf(fail, KSM_EREFUSED,
@@ -581,9 +544,10 @@ command_of(const struct words *w, size_t from, size_t *used)
 static enum ksm_err
 help_parse(struct ctl_call *call, const struct words *w, struct ksm_fail *fail)
 {
-	struct words rest = { .n = 0 };
+	static struct words rest;
 	size_t used;
 
+	rest.n = 0;
 	call->help = true;
 	if (w->n == 1)
 		return KSM_OK;
@@ -642,20 +606,40 @@ operand_parse(struct ctl_call *call, const struct words *w, size_t used,
     struct ksm_fail *fail)
 {
 	const struct ctl_command *c = call->command;
+	size_t most = c->operand == NULL ? 0 : c->operand_many ? OPERANDS_MAX
+							       : 1;
+	enum ksm_err err = KSM_OK;
 
-	if (c->operand == NULL && w->total > used)
+	if (w->total > used + most && most == OPERANDS_MAX)
 		return ksm_failf(fail, KSM_EREFUSED,
-		    "%s: '%.64s' is one word too many", c->name, w->word[used]);
-	if (c->operand == NULL)
-		return KSM_OK;
-	if (w->total == used)
-		return ksm_failf(fail, KSM_EREFUSED, "%s: %s is missing (%s)",
-		    c->name, c->operand->name, c->operand->help);
-	if (w->total > used + 1)
+		    "%s: more than %d words at once", c->name, OPERANDS_MAX);
+	if (w->total > used + most)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "%s: '%.64s' is one word too many", c->name,
-		    w->n > used + 1 ? w->word[used + 1] : "...");
-	return value_put(call, c->operand, w->word[used], fail);
+		    w->n > used + most ? w->word[used + most] : "...");
+	if (w->total == used && c->operand != NULL && !c->operand_optional)
+		return ksm_failf(fail, KSM_EREFUSED, "%s: %s is missing (%s)",
+		    c->name, c->operand->name, c->operand->help);
+	for (size_t i = used; err == KSM_OK && i < w->total; i++)
+		err = value_put(call, c->operand, w->word[i], fail);
+	return err;
+}
+
+/* What a command cannot do without. */
+static enum ksm_err
+options_needed(const struct ctl_call *call, struct ksm_fail *fail)
+{
+	const struct ctl_command *c = call->command;
+	const struct ctl_option *o;
+
+	for (size_t i = 0; i < nitems(c->needs) && c->needs[i] != NULL; i++) {
+		o = option_in(c->options, c->noptions, c->needs[i]);
+		if (json_object_get(call->args, o->field) == NULL)
+			return ksm_failf(fail, KSM_EREFUSED,
+			    "%s: --%s %s is missing (%s)", c->name, o->name,
+			    o->value, o->help);
+	}
+	return KSM_OK;
 }
 
 /* Before anything can be wrong: in which form shall errors be said? */
@@ -672,7 +656,7 @@ enum ksm_err
 call_parse(
     struct ctl_call *call, int argc, char *const argv[], struct ksm_fail *fail)
 {
-	struct words w;
+	static struct words w;
 	enum ksm_err err;
 	size_t used = 0;
 
@@ -699,7 +683,8 @@ call_parse(
 		call->rest = argv + w.end;
 		return KSM_OK;
 	}
-	return operand_parse(call, &w, used, fail);
+	err = operand_parse(call, &w, used, fail);
+	return err == KSM_OK ? options_needed(call, fail) : err;
 }
 
 void
@@ -727,13 +712,14 @@ options_print(FILE *out, const struct ctl_option *list, size_t n)
 void
 help_print(FILE *out)
 {
+	const struct ctl_command *c;
+
 	(void)fprintf(out,
 	    "usage: ksmctl [OPTIONS] COMMAND [OPTIONS]\n"
 	    "Look at and steer ksmpoold, which keeps pools of DNSSEC keys "
 	    "filled.\n\ncommands:\n");
-	for (size_t i = 0; i < nitems(commands); i++)
-		(void)fprintf(
-		    out, "  %-22s %s\n", commands[i].name, commands[i].summary);
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++)
+		(void)fprintf(out, "  %-22s %s\n", c->name, c->summary);
 	(void)fprintf(out, "  %-22s %s\n", "help [COMMAND]",
 	    "this text, or that of a command");
 	(void)fprintf(out, "\noptions, before or after the command:\n");
@@ -745,9 +731,12 @@ help_print(FILE *out)
 void
 help_print_command(FILE *out, const struct ctl_command *c)
 {
-	(void)fprintf(out, "usage: ksmctl %s%s%s%s\n%s\n", c->name,
-	    c->operand != NULL ? " " : "",
+	bool may = c->operand != NULL && c->operand_optional;
+
+	(void)fprintf(out, "usage: ksmctl %s%s%s%s%s%s\n%s\n", c->name,
+	    c->operand == NULL ? "" : may ? " [" : " ",
 	    c->operand != NULL ? c->operand->name : "",
+	    c->operand_many ? "..." : "", may ? "]" : "",
 	    c->noptions > 0 || c->verbatim ? " [OPTIONS]" : "", c->summary);
 	if (c->verbatim)
 		(void)fprintf(out,

@@ -4,7 +4,7 @@
  *
  * Runs in: ksmctl.
  *
- * Adding a command is a row in command.c (and one in the daemon's table).
+ * Adding a command is a row in its group_X.c (and one in the daemon's table).
  * The option names of all commands are one space: a name means the same, and
  * takes a value or not, wherever it appears. That is what lets options stand
  * before the command words.
@@ -26,6 +26,13 @@ enum option_kind {
 	OPTION_ROLE,
 	OPTION_STATE,
 	OPTION_ID, /* a key id */
+	OPTION_CKA_ID,	 /* an id of anybody's */
+	OPTION_DURATION, /* duration_parse; seconds on the wire */
+	OPTION_ALG,
+	OPTION_LEVEL,
+	OPTION_TAG,
+	OPTION_TEXT, /* one line */
+	OPTION_FILE, /* made absolute */
 };
 
 struct ctl_option {
@@ -41,7 +48,10 @@ struct ctl_call;
 struct ctl_command {
 	const char *name; /* "key list" */
 	const char *summary;
-	const struct ctl_option *operand; /* the one word after it, or NULL */
+	const struct ctl_option *operand; /* what stands after it, or NULL */
+	bool operand_optional;
+	bool operand_many;    /* one or more; an array on the wire */
+	const char *needs[4]; /* options it is wrong without, NULL at the end */
 	const struct ctl_option *options;
 	size_t noptions;
 	const char *lists[3]; /* what its items are, NULL at the end */

@@ -109,8 +109,9 @@ if command -v deb-systemd-helper >/dev/null; then
 fi
 ok "it is enabled and not started"
 
-ksmpoold --version >/dev/null && ksmctl --version >/dev/null &&
-    ksmpool-config --version >/dev/null || fail "a program does not run"
+for prog in ksmpoold ksmctl ksmpool-config; do
+	$prog --version >/dev/null || fail "$prog does not run"
+done
 for page in ksmpoold.8 ksmpool-hsm.8 ksmpool-config.8 ksmctl.1 ksmpool.xml.5; do
 	[ -s "/usr/share/man/man${page##*.}/$page.gz" ] || fail "no page $page"
 done
@@ -143,8 +144,9 @@ ksmpoold --once >/tmp/daemon.log 2>&1 || fail "ksmpoold --once exited $?"
 ok "it fills the pools, started as root, as user ksmpool"
 
 dpkg -r ksmpool >/tmp/dpkg.log 2>&1 || fail "dpkg -r"
-[ -s /var/lib/ksmpool/ksmpool.db ] && [ -s /etc/ksmpool/ksmpool.xml ] ||
-    fail "removing took configuration or records along"
+for file in /var/lib/ksmpool/ksmpool.db /etc/ksmpool/ksmpool.xml; do
+	[ -s $file ] || fail "removing took $file along"
+done
 ok "removed, records and configuration stay"
 dpkg -P ksmpool >/tmp/dpkg.log 2>&1 || fail "dpkg -P"
 kept=$(echo /var/backups/ksmpool-*)

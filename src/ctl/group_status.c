@@ -1,0 +1,41 @@
+#include "command_parts.h"
+
+static const struct ctl_option plan_options[] = {
+	{ "zones", "N", OPTION_COUNT, "zones",
+	    "what if every policy had N zones; changes nothing" },
+};
+
+static const struct ctl_command commands[] = {
+	{
+	    .name = "status",
+	    .summary = "the daemon, its repositories and pools",
+	    .lists = { "repositories", "pools" },
+	    .exits = "1   a pool is critical or empty, a repository is not "
+		     "ok, the clock is in\n    doubt, or an older zone list "
+		     "stays in force\n",
+	    .print = print_status,
+	    .trouble = trouble_status,
+	},
+	{
+	    .name = "plan",
+	    .summary = "how many keys are required, and why",
+	    OPTIONS(plan_options),
+	    .lists = { "pools", "tokens" },
+	    .print = print_plan,
+	},
+	{
+	    .name = "check",
+	    .summary = "check every configuration file; needs no daemon",
+	    .exits = "1   warnings, with --strict\n2   errors\n",
+	    .local = check_exec,
+	    .verbatim = true,
+	},
+	{
+	    .name = "version",
+	    .summary = "versions of ksmctl and of the running daemon",
+	    .own_version = true,
+	    .print = print_version,
+	},
+};
+
+const struct ctl_group group_status = { commands, nitems(commands) };

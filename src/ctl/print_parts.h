@@ -1,0 +1,39 @@
+/*
+ * print_parts.h - what the printers of ksmctl share.
+ *
+ * Runs in: ksmctl. Private to print.c and print_*.c.
+ */
+#ifndef KSMPOOL_PRINT_PARTS_H
+#define KSMPOOL_PRINT_PARTS_H
+
+#include <stdint.h>
+
+#include "ksmpool/err.h"
+
+#include "print.h"
+
+/* Members of the document; 0, "" and false when they are null or missing. */
+int64_t doc_number(const json_t *o, const char *name);
+const char *doc_text(const json_t *o, const char *name);
+const char *doc_text_or(const json_t *o, const char *name, const char *none);
+bool doc_known(const json_t *o, const char *name);
+bool doc_flag(const json_t *o, const char *name);
+
+/* Characters, not bytes; wide ones count as one. */
+size_t text_width(const char *text);
+
+/* Remarks of one row: "a, b, c". */
+struct notes {
+	char text[1024];
+};
+void notes_add(struct notes *n, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* "label   text" on a line of its own, cleaned. */
+void fact(FILE *out, const char *label, const char *value);
+/* Nothing when it is not known. */
+void fact_number(FILE *out, const char *label, const json_t *o,
+    const char *field);
+const char *plural(int64_t n, const char *one, const char *many);
+
+#endif
