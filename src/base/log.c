@@ -87,6 +87,9 @@ line_write(enum log_level level, const char *text)
 		;
 }
 
+static void log_text(enum log_level level, const struct log_about *about,
+    const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+
 /* Control characters cannot forge a second line. */
 static void
 log_text(enum log_level level, const struct log_about *about, const char *fmt,

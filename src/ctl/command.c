@@ -286,6 +286,8 @@ path_put(const char *value, json_t **out, struct ksm_fail *fail)
 		    strerror(errno));
 	else
 		(void)snprintf(path, sizeof(path), "%s/%s", here, value);
+	if (strlen(path) >= PATH_MAX)
+		return ksm_failf(fail, KSM_EREFUSED, "the path is too long");
 	*out = json_string(path);
 	return *out != NULL
 		   ? KSM_OK
@@ -344,6 +346,9 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 		break;
 	case OPTION_DURATION:
 		err = duration_parse(value, DURATION_POSITIVE, &n, NULL, fail);
+		if (err == KSM_OK && n == 0)
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is no time at all", value);
 		json = json_integer(n);
 		break;
 	case OPTION_TAG:

@@ -31,7 +31,7 @@ void notes_add(struct notes *n, const char *fmt, ...)
 
 /* "label   text" on a line of its own, cleaned. */
 void fact(FILE *out, const char *label, const char *value);
-/* Nothing when it is not known. */
+/* "unknown" when it is null or missing. */
 void fact_number(FILE *out, const char *label, const json_t *o,
     const char *field);
 const char *plural(int64_t n, const char *one, const char *many);
