@@ -14,12 +14,12 @@
  *    +--found after all-+           verified |
  *                                            v
  *                      SURPLUS <--pools--> READY <--not in journal--+
- *                                            |                      |
- *                                            +---take---> TAKING ---+
- *                                                            |
- *                                                 in journal |
- *                                                            v
- *                                         CONSUMED <------ TAKEN ---> RETIRED
+ *                         |                  |                      |
+ *                         |                  +---take---> TAKING ---+
+ *                  retire |           retire |               |
+ *                         |                  |    in journal |
+ *                         v                  v               v
+ *                         +--> RETIRED <-----+---retire--- TAKEN ---> CONSUMED
  *
  *   MADE, READY, SURPLUS, QUARANTINED, TAKEN, RETIRED <--not seen--> MISSING
  *   READY, SURPLUS, QUARANTINED, RETIRED --command--> DESTROYING --> DESTROYED
@@ -30,6 +30,8 @@
  * GONE:        looked for and not there; every enumeration looks again.
  * MADE:        the answer is on record, no second process has seen the key.
  * TAKEN:       for ever: no arrow leads back to READY.
+ * RETIRED:     used up, or withdrawn before anybody had it; only destroying
+ *              leads on.
  * MISSING:     remembers what it was and returns to nothing else; the store
  *              holds that, the table only says what it can have been.
  * DESTROYING:  committed before C_DestroyObject, so there is no way back.
@@ -56,11 +58,13 @@ static const bool arrows[KEY__STATES][KEY__STATES] = {
 	[KEY_READY] = {
 		[KEY_TAKING]      = true,
 		[KEY_SURPLUS]     = true,
+		[KEY_RETIRED]     = true,
 		[KEY_MISSING]     = true,
 		[KEY_DESTROYING]  = true,
 	},
 	[KEY_SURPLUS] = {
 		[KEY_READY]       = true,
+		[KEY_RETIRED]     = true,
 		[KEY_MISSING]     = true,
 		[KEY_DESTROYING]  = true,
 	},

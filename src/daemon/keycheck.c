@@ -243,8 +243,8 @@ attributes_check(const struct hsm_evidence *e, const struct alg *alg,
 		{ e->can_sign, "may not sign (CKA_SIGN)" },
 		{ e->id_ok, "has not the id it was asked for on both halves "
 			    "(CKA_ID)" },
-		{ e->label_ok, "has not its id as label on both halves "
-			       "(CKA_LABEL)" },
+		{ want->other_label || e->label_ok,
+		    "has not its id as label on both halves (CKA_LABEL)" },
 		{ e->public_ok, "has a public half that is not stored in the "
 				"token or may not verify" },
 		{ want->extractable || !e->is_extractable,

@@ -14,6 +14,8 @@
 struct keycheck_want {
 	int alg, bits;
 	bool extractable;
+	/* Another program made it (its id is not of ours): any label will do. */
+	bool other_label;
 	uint8_t challenge[CHALLENGE_LEN];
 };
 

@@ -3,7 +3,8 @@
  *
  * Runs in: ksmpoold only.
  * Owns:    the database handle, its prepared statements, the open batch.
- * Blocks:  on disk; at most 2 s of busy waiting for another program's lock.
+ * Blocks:  on disk; at most 50 ms of busy waiting for another program's lock
+ *          (2 s while it opens); reads do not wait for a writer at all.
  * Units:   ksm_time is seconds UTC; key ids are 16 raw bytes.
  * Fails:   KSM_ESTORE with SQLite's text and the path in `fail`. KSM_ENOENT
  *          (no such row, or not in that state) and KSM_EREFUSED (an argument
@@ -40,7 +41,18 @@ struct store;
  */
 enum ksm_err store_open(const char *path, struct store **out,
     struct ksm_fail *fail);
+/*
+ * Path of the copy that was taken because an older schema was brought up to
+ * date: PATH.schema-1, or PATH.schema-1-2 when that exists. NULL: it was not.
+ */
+const char *store_migrated(const struct store *st);
 void store_close(struct store *st); /* rolls an open batch back; NULL is fine */
+/*
+ * Open a batch when none is open, for who wants to know beforehand whether it
+ * can be: KSM_ESTORE, and nothing is lost, while another program holds the
+ * lock.
+ */
+enum ksm_err store_begin(struct store *st, struct ksm_fail *fail);
 enum ksm_err store_commit(struct store *st, struct ksm_fail *fail);
 /*
  * Undo everything since the last commit; the batch is not lost then, since
@@ -214,7 +226,7 @@ enum ksm_err store_keys_brief(struct store *st, const char *repository,
 struct key_filter {
 	bool by_created; /* ended >= created_after, or no `ended` yet */
 	ksm_time created_after;
-	ksm_time created_before; /* ended < it; 0: any */
+	ksm_time created_before; /* ended < it, and known; 0: any */
 	int alg; /* 0: any */
 	bool by_tag; /* any of its three tags */
 	int tag;
@@ -258,6 +270,12 @@ struct store_actor {
  * Row n carries SHA-256 over the hash of row n - 1 and its own fields, so that
  * a row that is changed or taken out shows; the newest hash is also in meta and
  * is logged at start and stop, where whoever edits the file cannot reach it.
+ *
+ * What is hashed is eight netstrings (LENGTH:BYTES, with the length in decimal
+ * bytes) one after the other: the hash of row n - 1 as 64 lower-case hex digits
+ * (zeroes for the first row), number, when, uid, pid (decimal; nobody: empty),
+ * what, subject, why. ksmpoold(8) shows how to do it with sqlite3 and
+ * sha256sum.
  */
 struct store_history {
 	int64_t number; /* 1, 2, 3, ... without a gap */
@@ -269,7 +287,10 @@ struct store_history {
 	uint8_t hash[32];
 };
 void store_actor_set(struct store *st, struct store_actor who);
-/* Fills number and hash. what, subject and why are cut to their size. */
+/*
+ * what, subject and why are cut to their size; NULL is "". KSM_EREFUSED: no
+ * `what`.
+ */
 enum ksm_err store_history_add(struct store *st, ksm_time when,
     struct store_actor who, const char *what, const char *subject,
     const char *why, struct ksm_fail *fail);
@@ -319,11 +340,16 @@ enum store_place {
 	STORE_GONE,	/* no file of that name any more: we hold the only copy */
 	STORE_REPLACED, /* another file has its name: not ours to write to */
 };
-/* One stat(2); cheap enough for every commit. */
+/*
+ * Two stat(2); cheap enough for every commit. A log (-wal) that was taken away
+ * is STORE_GONE, too: what was committed last may be nowhere else.
+ */
 enum store_place store_place_look(const struct store *st);
 /*
  * STORE_GONE only: write what we hold to its name again, whole and synced,
- * and go on with that file. A failure changes nothing and can be tried again.
+ * and go on with that file. An open batch is committed with it. A failure
+ * changes nothing that counts and can be tried again: until this succeeds
+ * store_place_look stays STORE_GONE, and nothing committed is durable.
  */
 enum ksm_err store_put_back(struct store *st, struct ksm_fail *fail);
 /* SQLite called the file damaged since it was opened. */
