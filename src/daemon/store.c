@@ -22,7 +22,7 @@ code_words(int code)
 	switch (code & 0xff) {
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
-		return "locked by another program for more than 2 s";
+		return "locked by another program";
 	case SQLITE_FULL:
 		return "the disk or the quota is full";
 	case SQLITE_READONLY:
@@ -50,6 +50,8 @@ store_failed(struct store *st, const char *what, struct ksm_fail *fail)
 
 	if ((code & 0xff) == SQLITE_IOERR && sys != 0)
 		words = strerror(sys);
+	if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
+		st->damaged = true;
 	(void)ksm_failf(fail, KSM_ESTORE, "%s: %s (%s%s%s)", what,
 	    sqlite3_errmsg(st->db), words != NULL ? words : "",
 	    words != NULL ? ": " : "", st->path);
@@ -101,6 +103,15 @@ store_begin(struct store *st, struct ksm_fail *fail)
 	else
 		st->batch = true;
 	(void)sqlite3_reset(st->stmt[ST_BEGIN]);
+	/*
+	 * From the disk each time: what was rolled back is no part of the
+	 * chain, and whoever else wrote a row must not make all ours fail.
+	 */
+	if (err == KSM_OK) {
+		err = store_history_read(st, fail);
+		if (err != KSM_OK)
+			batch_drop(st);
+	}
 	return err;
 }
 
@@ -222,6 +233,7 @@ place_check(const char *path, struct ksm_fail *fail)
 	static const char *const beside[] = { "-wal", "-shm" };
 	char copy[PATH_MAX], other[PATH_MAX + 8];
 	const char *dir;
+	enum ksm_err err;
 	struct stat sb;
 
 	if (strlen(path) >= sizeof(copy))
@@ -241,6 +253,9 @@ place_check(const char *path, struct ksm_fail *fail)
 		return may_not(dir, errno, "a writable directory: the "
 		    "database keeps its log beside it", fail);
 
+	err = store_place_restore(path, fail);
+	if (err != KSM_OK)
+		return err;
 	if (stat(path, &sb) == -1) {
 		if (errno != ENOENT)
 			return may_not(path, errno, "a database", fail);
@@ -367,7 +382,7 @@ database_open(struct store *st, struct ksm_fail *fail)
 			    st->path);
 		return store_failed(st, "open database", fail);
 	}
-	(void)sqlite3_busy_timeout(st->db, STORE_BUSY_MS);
+	(void)sqlite3_busy_timeout(st->db, STORE_OPEN_BUSY_MS);
 	(void)sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	if (store_exec(st, "PRAGMA trusted_schema = OFF;"
 			   "PRAGMA cell_size_check = ON;"
@@ -410,19 +425,13 @@ meta_read(struct store *st, struct ksm_fail *fail)
 }
 
 enum ksm_err
-store_open(const char *path, struct store **out, struct ksm_fail *fail)
+store_connect(struct store *st, struct ksm_fail *fail)
 {
-	struct store *st = NULL;
 	enum ksm_err err;
 
-	st = calloc(1, sizeof(*st));
-	if (st == NULL || (st->path = strdup(path)) == NULL) {
-		err = ksm_failf(fail, KSM_ENOMEM, "%s: no memory", path);
-		goto out;
-	}
 	st->dice = dice_kernel;
-
-	err = place_check(path, fail);
+	st->actor = ACTOR_DAEMON;
+	err = place_check(st->path, fail);
 	if (err == KSM_OK)
 		err = database_open(st, fail);
 	if (err == KSM_OK)
@@ -434,6 +443,25 @@ store_open(const char *path, struct store **out, struct ksm_fail *fail)
 		err = store_prepare(st, fail);
 	if (err == KSM_OK)
 		err = meta_read(st, fail);
+	if (err == KSM_OK)
+		err = store_place_note(st, fail);
+	if (err == KSM_OK)
+		(void)sqlite3_busy_timeout(st->db, STORE_BUSY_MS);
+	return err;
+}
+
+enum ksm_err
+store_open(const char *path, struct store **out, struct ksm_fail *fail)
+{
+	struct store *st = NULL;
+	enum ksm_err err;
+
+	st = calloc(1, sizeof(*st));
+	if (st == NULL || (st->path = strdup(path)) == NULL) {
+		err = ksm_failf(fail, KSM_ENOMEM, "%s: no memory", path);
+		goto out;
+	}
+	err = store_connect(st, fail);
 	if (err != KSM_OK)
 		goto out;
 	*out = st;
@@ -441,6 +469,12 @@ store_open(const char *path, struct store **out, struct ksm_fail *fail)
 out:
 	store_close(st);
 	return err;
+}
+
+const char *
+store_migrated(const struct store *st)
+{
+	return st->migrated;
 }
 
 void
@@ -451,6 +485,7 @@ store_close(struct store *st)
 	batch_drop(st);
 	store_finalize(st);
 	(void)sqlite3_close(st->db);
+	free(st->migrated);
 	free(st->path);
 	free(st);
 }

@@ -3,23 +3,35 @@
  *
  * Runs in: ksmpoold; included by store*.c and their tests only.
  *
- *   store.c         open, close, batches
- *   store_sql.c     every statement, binding, reading columns
- *   store_schema.c  tables, triggers, migrations
- *   store_pool.c    repositories, pools, counts
- *   store_key.c     keys
- *   store_record.c  times, rates, zone counts, runs
+ *   store.c          open, close, batches
+ *   store_sql.c      every statement, binding, reading columns
+ *   store_schema.c   tables, triggers, migrations
+ *   store_pool.c     repositories, pools, counts
+ *   store_key.c      keys
+ *   store_record.c   times, pause, rates, zone counts, runs
+ *   store_history.c  what happened, and the chain of its hashes
+ *   store_place.c    the file under our feet: gone, replaced, put back
+ *   store_copy.c     whole copies of a database
+ *   store_check.c    a database as a file, looked at from outside
  */
 #ifndef KSMPOOL_STORE_INTERNAL_H
 #define KSMPOOL_STORE_INTERNAL_H
 
+#include <sys/types.h>
+
+#include "digest.h"
 #include "store.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_APPLICATION 0x4b534d50 /* "KSMP", PRAGMA application_id */
-#define STORE_BUSY_MS	  2000
+/*
+ * For another program's lock: the loop must not stand still for it, a start
+ * may.
+ */
+#define STORE_BUSY_MS	   50
+#define STORE_OPEN_BUSY_MS 2000
 
 enum store_stmt {
 	ST_BEGIN,
@@ -44,6 +56,7 @@ enum store_stmt {
 	ST_KEY_REFUSED,
 	ST_KEY_MOVE,
 	ST_KEYS_SHIFT,
+	ST_POOL_NAMES,
 	ST_KEYS_ORPHAN,
 	ST_KEYS_DOUBT,
 	ST_KEY_GET,
@@ -52,6 +65,14 @@ enum store_stmt {
 	ST_KEYS_LIST,
 	ST_KEYS_LIST_STATE,
 	ST_NEWEST,
+	ST_NEWEST_ACCEPT,
+	ST_PAUSE_GET,
+	ST_PAUSE_PUT,
+	ST_HISTORY_HEAD,
+	ST_HISTORY_ADD,
+	ST_HISTORY_LIST,
+	ST_HISTORY_LIST_SUBJECT,
+	ST_HISTORY_NEXT,
 	ST_BOOT_GET,
 	ST_BOOT_PUT,
 	ST_RATE_GET,
@@ -67,6 +88,12 @@ enum store_stmt {
 	ST__COUNT
 };
 
+/* Which file that is, whatever its name. */
+struct store_file {
+	dev_t dev;
+	ino_t ino;
+};
+
 struct store {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *stmt[ST__COUNT];
@@ -75,12 +102,23 @@ struct store {
 	bool batch; /* BEGIN IMMEDIATE was done, COMMIT was not */
 	bool lost;  /* a batch was rolled back and nobody has asked yet */
 	int64_t serial, serial_committed; /* last given, last on disk */
+	/* The newest row of history, with the open batch; see store_begin. */
+	int64_t history_number;
+	uint8_t history_hash[DIGEST_LEN];
+	struct store_actor actor; /* of the moves of keys */
+	bool damaged;		  /* SQLite has said so */
+	char *migrated;		  /* copy taken before the schema changed */
+	struct store_file file, wal;
+	mode_t mode; /* of the file as it was when it was opened */
+	gid_t group;
 	/* The random part of ids; a test puts its own dice here. */
 	enum ksm_err (*dice)(void *buf, size_t len, struct ksm_fail *fail);
 };
 
 /* ---- store.c --------------------------------------------------------- */
 
+/* The database at st->path, opened, migrated, and with its statements. */
+enum ksm_err store_connect(struct store *st, struct ksm_fail *fail);
 /* Open a batch when none is open. Nothing is lost when this fails. */
 enum ksm_err store_begin(struct store *st, struct ksm_fail *fail);
 /*
@@ -92,6 +130,42 @@ enum ksm_err store_failed(struct store *st, const char *what,
 /* The same for a change: resets `q`, rolls the batch back, marks it lost. */
 enum ksm_err store_change_failed(struct store *st, struct sqlite3_stmt *q,
     const char *what, struct ksm_fail *fail);
+
+/* ---- store_history.c ------------------------------------------------- */
+
+/* The head as it is on disk or in the open batch, into the struct. */
+enum ksm_err store_history_read(struct store *st, struct ksm_fail *fail);
+/* By whoever store_actor_set named. */
+enum ksm_err store_history_note(struct store *st, ksm_time when,
+    const char *what, const char *subject, const char *why,
+    struct ksm_fail *fail);
+
+/* ---- store_copy.c ---------------------------------------------------- */
+
+/*
+ * All that `db` holds into the new file `part`, synced and checked. It must
+ * not exist; it is removed when this fails. No transaction may be open.
+ */
+enum ksm_err store_copy_write(struct sqlite3 *db, const char *part,
+    mode_t mode, struct ksm_fail *fail);
+/* `part` becomes `to`, which must not exist, and that is synced. */
+enum ksm_err store_copy_place(const char *part, const char *to,
+    struct ksm_fail *fail);
+enum ksm_err store_directory_sync(const char *path, struct ksm_fail *fail);
+/* "to: why for uid 104". */
+enum ksm_err store_path_failed(const char *path, int why,
+    struct ksm_fail *fail);
+
+/* ---- store_place.c --------------------------------------------------- */
+
+/* Remember which files these are. */
+enum ksm_err store_place_note(struct store *st, struct ksm_fail *fail);
+/*
+ * Before the file is opened: a copy that was whole when we were killed while
+ * putting it back is put in place. KSM_EREFUSED: the database is not there
+ * and its log is.
+ */
+enum ksm_err store_place_restore(const char *path, struct ksm_fail *fail);
 
 /* ---- store_schema.c -------------------------------------------------- */
 
@@ -126,7 +200,9 @@ int bind_blob(struct sqlite3_stmt *q, const char *name, const void *p,
 /* NULL for a value that stands for "not known". */
 int bind_known(struct sqlite3_stmt *q, const char *name, int64_t v,
     int64_t unknown);
-/* At most `size` - 1 bytes, cut between two UTF-8 characters. */
+/* How much of it fits `size` with a NUL, cut between two UTF-8 characters. */
+size_t text_cut(const char *text, size_t size);
+/* At most `size` - 1 bytes, cut so. */
 int bind_cut(struct sqlite3_stmt *q, const char *name, const char *text,
     size_t size);
 

@@ -1,6 +1,7 @@
 #include "store_internal.h"
 
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
 #define INTEND_TRIES 8 /* for one id; each has 96 random bits */
@@ -126,6 +127,42 @@ store_keys_intend(struct store *st, int64_t pool_row, size_t n, ksm_time now,
 	return err;
 }
 
+/* A pool as history names it: "repository SoftHSM, policy default, ZSK". */
+static enum ksm_err
+pool_words(struct store *st, int64_t pool, char *out, size_t size,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_POOL_NAMES];
+	enum ksm_err err = KSM_OK;
+
+	if (bind_int(q, ":row", pool) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW)
+		err = store_failed(st, "name pool", fail);
+	else
+		(void)snprintf(out, size, "repository %s, policy %s, %s",
+		    (const char *)sqlite3_column_text(q, 2),
+		    (const char *)sqlite3_column_text(q, 0),
+		    (const char *)sqlite3_column_text(q, 1));
+	stmt_done(q);
+	return err;
+}
+
+static enum ksm_err
+made_note(struct store *st, const struct key_id *id, int64_t pool,
+    ksm_time now, struct ksm_fail *fail)
+{
+	char hex[KEY_ID_HEX], words[440], why[512];
+	enum ksm_err err;
+
+	err = pool_words(st, pool, words, sizeof(words), fail);
+	if (err != KSM_OK)
+		return store_change_failed(st, NULL, "record made key", NULL);
+	key_id_format(id, hex);
+	(void)snprintf(why, sizeof(why), "%s, serial %lld", words,
+	    (long long)st->serial);
+	return store_history_note(st, now, "key made", hex, why, fail);
+}
+
 enum ksm_err
 store_key_made(struct store *st, const struct key_id *id,
     const struct store_made *made, ksm_time now, struct ksm_fail *fail)
@@ -133,6 +170,7 @@ store_key_made(struct store *st, const struct key_id *id,
 	sqlite3_stmt *q = st->stmt[ST_KEY_MADE];
 	enum ksm_err err = KSM_OK;
 	ksm_time started = made->started;
+	int64_t pool = 0;
 	int rc = SQLITE_ERROR;
 
 	if (made->ended <= 0)
@@ -176,6 +214,7 @@ store_key_made(struct store *st, const struct key_id *id,
 	if (rc == SQLITE_ROW) {
 		int64_t serial = sqlite3_column_int64(q, 0);
 
+		pool = sqlite3_column_int64(q, 1);
 		rc = sqlite3_step(q);
 		if (rc == SQLITE_DONE)
 			st->serial = serial;
@@ -186,7 +225,7 @@ store_key_made(struct store *st, const struct key_id *id,
 	if (rc != SQLITE_DONE)
 		return store_change_failed(st, q, "record made key", fail);
 	stmt_done(q);
-	return err;
+	return err == KSM_OK ? made_note(st, id, pool, now, fail) : err;
 }
 
 /* A change of the row with that id; KSM_ENOENT: it did not match. */
@@ -241,6 +280,28 @@ return_check(struct store *st, const struct key_id *id, enum key_state to,
 	return err;
 }
 
+/* What never was in a token has no history. */
+static enum ksm_err
+move_note(struct store *st, const struct key_id *id, enum key_state from,
+    enum key_state to, const char *why, ksm_time now, struct ksm_fail *fail)
+{
+	char hex[KEY_ID_HEX], what[48], words[512];
+
+	if (to == KEY_INTENDED || to == KEY_UNKNOWN || to == KEY_GONE)
+		return KSM_OK;
+	key_id_format(id, hex);
+	/* "key made" is said once of a key, by store_key_made. */
+	if (from == KEY_MISSING)
+		(void)strcpy(what, "key found");
+	else
+		(void)snprintf(what, sizeof(what), "key %s",
+		    key_state_text(to));
+	(void)snprintf(words, sizeof(words), "%s -> %s%s%s",
+	    key_state_text(from), key_state_text(to),
+	    why != NULL && why[0] != '\0' ? ": " : "", why != NULL ? why : "");
+	return store_history_note(st, now, what, hex, words, fail);
+}
+
 enum ksm_err
 store_key_move(struct store *st, const struct key_id *id, enum key_state from,
     enum key_state to, const char *why, ksm_time now, struct ksm_fail *fail)
@@ -275,7 +336,38 @@ store_key_move(struct store *st, const struct key_id *id, enum key_state from,
 		err = ksm_failf(fail, KSM_ENOENT, "key is not %s",
 		    key_state_text(from)); /* someone else moved it first */
 	stmt_done(q);
-	return err;
+	return err == KSM_OK ? move_note(st, id, from, to, why, now, fail) :
+			       err;
+}
+
+enum ksm_err
+store_key_adopt(struct store *st, int64_t pool_row, const struct key_id *id,
+    const char *why, ksm_time now, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_KEY_INTEND];
+	struct store_key known;
+	char hex[KEY_ID_HEX];
+	enum ksm_err err;
+
+	err = store_key_get(st, id, &known, fail);
+	if (err == KSM_OK) {
+		key_id_format(id, hex);
+		return ksm_failf(fail, KSM_EREFUSED, "key %s is on record "
+		    "already: it is %s, policy %s", hex,
+		    key_state_text(known.state), known.pool.policy);
+	}
+	if (err == KSM_ENOENT)
+		err = store_begin(st, fail);
+	if (err != KSM_OK)
+		return err;
+	if (bind_blob(q, ":id", id->bytes, sizeof(id->bytes)) != SQLITE_OK ||
+	    bind_int(q, ":pool", pool_row) != SQLITE_OK ||
+	    bind_int(q, ":now", now) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_DONE)
+		return store_change_failed(st, q, "adopt key", fail);
+	stmt_done(q);
+	return store_key_move(st, id, KEY_INTENDED, KEY_UNKNOWN, why, now,
+	    fail);
 }
 
 enum ksm_err
@@ -422,6 +514,9 @@ store_keys_list(struct store *st, const struct key_filter *f, int64_t *cursor,
 	if (bind_int(q, ":cursor", *cursor) != SQLITE_OK ||
 	    (f->by_created &&
 		bind_int(q, ":after", f->created_after) != SQLITE_OK) ||
+	    bind_known(q, ":before", f->created_before, 0) != SQLITE_OK ||
+	    bind_known(q, ":alg", f->alg, 0) != SQLITE_OK ||
+	    (f->by_tag && bind_int(q, ":tag", f->tag) != SQLITE_OK) ||
 	    (f->by_state &&
 		bind_text(q, ":state", key_state_text(f->state)) !=
 		    SQLITE_OK) ||

@@ -1,6 +1,7 @@
 #include "store_internal.h"
 
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const trouble_text[] = {
@@ -355,6 +356,30 @@ misplaced_find(struct store *st, const int64_t *wanted, size_t n, int64_t *row,
 	return err;
 }
 
+/* One row for a pool: ten thousand keys that change sides are one event. */
+static enum ksm_err
+shift_note(struct store *st, int64_t pool, enum key_state to, int64_t n,
+    ksm_time now, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_POOL_NAMES];
+	char policy[256], why[512];
+
+	if (bind_int(q, ":row", pool) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW ||
+	    !column_text(q, 0, policy, sizeof(policy)))
+		return store_change_failed(st, q, "name pool", fail);
+	(void)snprintf(why, sizeof(why), "%lld %s of repository %s, %s: %s",
+	    (long long)n, n == 1 ? "key" : "keys",
+	    (const char *)sqlite3_column_text(q, 2),
+	    (const char *)sqlite3_column_text(q, 1),
+	    to == KEY_SURPLUS ? "no policy asks for the pool" :
+				"a policy asks for the pool again");
+	stmt_done(q);
+	return store_history_note(st, now,
+	    to == KEY_SURPLUS ? "keys surplus" : "keys ready", policy, why,
+	    fail);
+}
+
 enum ksm_err
 store_pools_wanted(struct store *st, const int64_t *wanted_rows, size_t n,
     ksm_time now, int64_t *out_surplus, int64_t *out_ready,
@@ -362,7 +387,7 @@ store_pools_wanted(struct store *st, const int64_t *wanted_rows, size_t n,
 {
 	sqlite3_stmt *q = st->stmt[ST_KEYS_SHIFT];
 	enum key_state from = KEY_READY, to;
-	int64_t row = 0;
+	int64_t row = 0, moved;
 	enum ksm_err err;
 
 	*out_surplus = *out_ready = 0;
@@ -389,9 +414,12 @@ store_pools_wanted(struct store *st, const int64_t *wanted_rows, size_t n,
 			    "%lld disagree with its keys; restart ksmpoold to "
 			    "count anew (%s)", (long long)row, st->path);
 		}
-		*(to == KEY_SURPLUS ? out_surplus : out_ready) +=
-		    sqlite3_changes(st->db);
+		moved = sqlite3_changes(st->db);
+		*(to == KEY_SURPLUS ? out_surplus : out_ready) += moved;
 		stmt_done(q);
+		err = shift_note(st, row, to, moved, now, fail);
+		if (err != KSM_OK)
+			return err;
 	}
 	return err == KSM_ENOENT ? KSM_OK : err;
 }

@@ -21,6 +21,75 @@ store_newest(struct store *st, ksm_time *out, struct ksm_fail *fail)
 }
 
 enum ksm_err
+store_newest_accept(struct store *st, ksm_time now, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_NEWEST_ACCEPT];
+	enum ksm_err err;
+
+	err = store_begin(st, fail);
+	if (err != KSM_OK)
+		return err;
+	if (bind_int(q, ":now", now) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_DONE)
+		return store_change_failed(st, q, "accept the clock", fail);
+	stmt_done(q);
+	return KSM_OK;
+}
+
+/* ---- pause ----------------------------------------------------------- */
+
+enum ksm_err
+store_pause_get(struct store *st, struct store_pause *out,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_PAUSE_GET];
+	enum ksm_err err = KSM_OK;
+	struct store_pause p;
+
+	memset(&p, 0, sizeof(p));
+	if (sqlite3_step(q) != SQLITE_ROW) {
+		err = store_failed(st, "read pause", fail);
+	} else {
+		p.since = sqlite3_column_int64(q, 0);
+		p.until = sqlite3_column_int64(q, 1);
+		p.who.uid = column_int(q, 2, -1);
+		p.who.pid = column_int(q, 3, -1);
+		if (!column_text(q, 4, p.reason, sizeof(p.reason)))
+			err = ksm_failf(fail, KSM_ESTORE,
+			    "the reason of the pause cannot be read (%s)",
+			    st->path);
+	}
+	stmt_done(q);
+	if (err == KSM_OK)
+		*out = p;
+	return err;
+}
+
+enum ksm_err
+store_pause_put(struct store *st, const struct store_pause *p,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_PAUSE_PUT];
+	enum ksm_err err;
+
+	err = store_begin(st, fail);
+	if (err != KSM_OK)
+		return err;
+	if (bind_int(q, ":since", p->since) != SQLITE_OK ||
+	    bind_int(q, ":until", p->until) != SQLITE_OK ||
+	    bind_known(q, ":uid", p->who.uid, -1) != SQLITE_OK ||
+	    bind_known(q, ":pid", p->who.pid, -1) != SQLITE_OK ||
+	    bind_cut(q, ":reason", p->reason, sizeof(p->reason)) !=
+		SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_DONE)
+		return store_change_failed(st, q, "record pause", fail);
+	stmt_done(q);
+	return KSM_OK;
+}
+
+/* ---- rates ----------------------------------------------------------- */
+
+enum ksm_err
 store_rate_get(struct store *st, const char *repository, int alg, int bits,
     ksm_msec *per_key, struct ksm_fail *fail)
 {

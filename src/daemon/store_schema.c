@@ -2,6 +2,9 @@
 
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /*
  * Append-only: a version that was released is never edited, a change is a new
@@ -262,8 +265,68 @@ static const char schema_1[] =
     " FROM key k JOIN pool p ON p.row = k.pool"
     " JOIN repository r ON r.row = p.repository;";
 
+/*
+ * What happened, one row each, for ever: see store.h on the chain. The tables
+ * refuse what an honest mistake would do; whoever means to rewrite history can
+ * take the triggers away, and the chain shows it.
+ */
+static const char schema_2[] =
+    "CREATE TABLE history ("
+    " number INTEGER PRIMARY KEY CHECK (number > 0),"
+    " when_s INTEGER NOT NULL,"
+    " uid INTEGER,"
+    " pid INTEGER,"
+    " what TEXT NOT NULL CHECK (length(CAST(what AS BLOB)) BETWEEN 1 AND 47),"
+    " subject TEXT NOT NULL CHECK (length(CAST(subject AS BLOB)) <= 255),"
+    " why TEXT NOT NULL CHECK (length(CAST(why AS BLOB)) <= 511),"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)"
+    ") STRICT;"
+    "CREATE INDEX history_by_subject ON history (subject);"
+
+    "ALTER TABLE meta ADD COLUMN history_number INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE meta ADD COLUMN history_hash BLOB NOT NULL DEFAULT"
+    " x'0000000000000000000000000000000000000000000000000000000000000000'"
+    "  CHECK (length(history_hash) = 32);"
+    "ALTER TABLE meta ADD COLUMN pause_since INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE meta ADD COLUMN pause_until INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE meta ADD COLUMN pause_uid INTEGER;"
+    "ALTER TABLE meta ADD COLUMN pause_pid INTEGER;"
+    "ALTER TABLE meta ADD COLUMN pause_reason TEXT NOT NULL DEFAULT ''"
+    "  CHECK (length(CAST(pause_reason AS BLOB)) <= 255);"
+
+    "CREATE TRIGGER history_goes_on BEFORE INSERT ON history"
+    " WHEN NEW.number IS NOT (SELECT history_number + 1 FROM meta) BEGIN"
+    " SELECT RAISE(ABORT, 'history has no gap and no second row of a number');"
+    "END;"
+    "CREATE TRIGGER history_went_on AFTER INSERT ON history BEGIN"
+    " UPDATE meta SET history_number = NEW.number, history_hash = NEW.hash;"
+    "END;"
+    "CREATE TRIGGER history_stays BEFORE UPDATE ON history BEGIN"
+    " SELECT RAISE(ABORT, 'history cannot change');"
+    "END;"
+    "CREATE TRIGGER history_kept BEFORE DELETE ON history BEGIN"
+    " SELECT RAISE(ABORT, 'history cannot be deleted');"
+    "END;"
+    "CREATE TRIGGER meta_history_grows"
+    " BEFORE UPDATE OF history_number, history_hash ON meta"
+    " WHEN NEW.history_number IS NOT OLD.history_number + 1 BEGIN"
+    " SELECT RAISE(ABORT, 'history only grows');"
+    "END;"
+
+    /* For operators with sqlite3: documented in ksmpoold(8), kept stable. */
+    "CREATE VIEW events AS SELECT"
+    " number,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', when_s, 'unixepoch') AS time,"
+    " uid,"
+    " pid,"
+    " what,"
+    " subject,"
+    " why"
+    " FROM history;";
+
 const char *const store_migrations[] = {
 	schema_1,
+	schema_2,
 };
 const size_t store_nmigrations = nitems(store_migrations);
 
@@ -298,6 +361,50 @@ migrate_one(struct store *st, const char *sql, size_t version,
 	return err;
 }
 
+/*
+ * What is there goes beside it first, whole: a step that turns out to be wrong
+ * only later, or a way back to the older program, needs it.
+ */
+static enum ksm_err
+copy_take(struct store *st, int64_t version, struct ksm_fail *fail)
+{
+	size_t size = strlen(st->path) + 64;
+	char *part = malloc(size), *to = malloc(size);
+	enum ksm_err err;
+	int i = 1;
+
+	if (part == NULL || to == NULL) {
+		err = ksm_failf(fail, KSM_ENOMEM, "%s: no memory", st->path);
+		goto out;
+	}
+	(void)snprintf(part, size, "%s.schema-%lld.part", st->path,
+	    (long long)version);
+	(void)snprintf(to, size, "%s.schema-%lld", st->path,
+	    (long long)version);
+	(void)unlink(part); /* of one that was killed here */
+	err = store_copy_write(st->db, part, 0640, fail);
+	if (err != KSM_OK)
+		goto out;
+	while ((err = store_copy_place(part, to, fail)) == KSM_EREFUSED &&
+	    ++i < 1000)
+		(void)snprintf(to, size, "%s.schema-%lld-%d", st->path,
+		    (long long)version, i);
+	if (err != KSM_OK) {
+		(void)unlink(part);
+		goto out;
+	}
+	st->migrated = to;
+	to = NULL;
+out:
+	if (err != KSM_OK)
+		(void)ksm_fail_before(fail, "copy of the database before its "
+		    "schema becomes version %zu, nothing was changed",
+		    store_nmigrations);
+	free(part);
+	free(to);
+	return err;
+}
+
 enum ksm_err
 store_migrate(struct store *st, const char *const *steps, size_t n,
     struct ksm_fail *fail)
@@ -306,6 +413,8 @@ store_migrate(struct store *st, const char *const *steps, size_t n,
 	int64_t version = 0;
 
 	err = store_ask_int(st, "PRAGMA user_version", &version, fail);
+	if (err == KSM_OK && version >= 1 && (size_t)version < n)
+		err = copy_take(st, version, fail);
 	for (size_t i = (size_t)version; err == KSM_OK && i < n; i++)
 		err = migrate_one(st, steps[i], i + 1, fail);
 	return err;

@@ -23,9 +23,23 @@
 	"SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN                          \
 	"WHERE k.row > :cursor "                                               \
 	"AND (:after IS NULL OR k.ended IS NULL OR k.ended >= :after) "        \
+	"AND (:before IS NULL OR k.ended < :before) "                          \
+	"AND (:alg IS NULL OR p.alg = :alg) "                                  \
+	"AND (:tag IS NULL "                                                   \
+	"OR :tag IN (k.tag_zsk, k.tag_ksk, k.tag_revoked)) "                   \
 	"AND (:policy IS NULL OR p.policy = :policy) "                         \
 	"AND (:repository IS NULL OR r.name = :repository) "                   \
 	"AND (:role IS NULL OR p.role = :role) "
+
+/* As history_read in store_history.c reads them. */
+#define HISTORY_COLUMNS                                                        \
+	"number, when_s, uid, pid, what, subject, why, hash "
+#define HISTORY_LIST                                                           \
+	"SELECT " HISTORY_COLUMNS "FROM history WHERE number > :cursor "       \
+	"AND (:since IS NULL OR when_s >= :since) "                            \
+	"AND (:until IS NULL OR when_s < :until) "                             \
+	"AND (:what IS NULL OR substr(what, 1, length(:what)) = :what) "       \
+	"AND (:uid IS NULL OR uid = :uid) "
 
 #define THE_REPOSITORY "(SELECT row FROM repository WHERE name = :repository)"
 
@@ -62,6 +76,10 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_REPOSITORY_KNOWN] =
 	    "SELECT EXISTS (SELECT 1 FROM repository WHERE name = :name)",
 
+	[ST_POOL_NAMES] =
+	    "SELECT p.policy, p.role, r.name FROM pool p "
+	    "JOIN repository r ON r.row = p.repository WHERE p.row = :row",
+
 	[ST_COUNTS] =
 	    "SELECT c.pool, " POOL_COLUMNS ", c.state, c.n FROM key_count c "
 	    "CROSS JOIN pool p ON p.row = c.pool "
@@ -85,7 +103,7 @@ static const char *const store_sql[ST__COUNT] = {
 	    "digest = :digest, tag_zsk = :tag_zsk, tag_ksk = :tag_ksk, "
 	    "tag_revoked = :tag_revoked "
 	    "WHERE cka_id = :id AND state IN ('intended', 'unknown') "
-	    "RETURNING serial",
+	    "RETURNING serial, pool",
 	[ST_KEY_PROVED] =
 	    "UPDATE key SET proved = 1 WHERE cka_id = :id "
 	    "AND serial IS NOT NULL",
@@ -127,6 +145,26 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_KEYS_LIST_STATE] = KEY_LIST "AND k.state = :state ORDER BY k.row",
 
 	[ST_NEWEST] = "SELECT newest FROM meta",
+	[ST_NEWEST_ACCEPT] = "UPDATE meta SET newest = min(newest, :now)",
+	[ST_PAUSE_GET] =
+	    "SELECT pause_since, pause_until, pause_uid, pause_pid, "
+	    "pause_reason FROM meta",
+	[ST_PAUSE_PUT] =
+	    "UPDATE meta SET pause_since = :since, pause_until = :until, "
+	    "pause_uid = :uid, pause_pid = :pid, pause_reason = :reason",
+
+	[ST_HISTORY_HEAD] = "SELECT history_number, history_hash FROM meta",
+	/* The trigger history_went_on carries the head forward. */
+	[ST_HISTORY_ADD] =
+	    "INSERT INTO history (number, when_s, uid, pid, what, subject, "
+	    "why, hash) VALUES (:number, :when, :uid, :pid, :what, :subject, "
+	    ":why, :hash)",
+	[ST_HISTORY_LIST] = HISTORY_LIST "ORDER BY number",
+	[ST_HISTORY_LIST_SUBJECT] =
+	    HISTORY_LIST "AND subject = :subject ORDER BY number",
+	[ST_HISTORY_NEXT] =
+	    "SELECT " HISTORY_COLUMNS "FROM history WHERE number > :cursor "
+	    "ORDER BY number",
 	[ST_BOOT_GET] = "SELECT boot_id FROM meta",
 	[ST_BOOT_PUT] = "UPDATE meta SET boot_id = :boot_id",
 
@@ -230,8 +268,8 @@ bind_blob(sqlite3_stmt *q, const char *name, const void *p, size_t len)
 	    len, SQLITE_TRANSIENT);
 }
 
-int
-bind_cut(sqlite3_stmt *q, const char *name, const char *text, size_t size)
+size_t
+text_cut(const char *text, size_t size)
 {
 	size_t len = strlen(text);
 
@@ -241,6 +279,14 @@ bind_cut(sqlite3_stmt *q, const char *name, const char *text, size_t size)
 		while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
 			len--;
 	}
+	return len;
+}
+
+int
+bind_cut(sqlite3_stmt *q, const char *name, const char *text, size_t size)
+{
+	size_t len = text_cut(text, size);
+
 	return sqlite3_bind_text64(q, sqlite3_bind_parameter_index(q, name),
 	    text, len, SQLITE_TRANSIENT, SQLITE_UTF8);
 }

@@ -1,0 +1,18 @@
+/*
+ * digest.h - SHA-256.
+ *
+ * Runs in: ksmpoold. OpenSSL's, as in keycheck.c; the store needs it for the
+ *          chain of its history and to check what it has of public keys.
+ */
+#ifndef KSMPOOL_DIGEST_H
+#define KSMPOOL_DIGEST_H
+
+#include "ksmpool/err.h"
+
+#define DIGEST_LEN 32
+
+/* KSM_ESYS: OpenSSL has no SHA-256 for us. */
+enum ksm_err digest_sha256(const void *p, size_t len, uint8_t out[DIGEST_LEN],
+    struct ksm_fail *fail);
+
+#endif
