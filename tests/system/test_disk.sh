@@ -12,6 +12,19 @@ if [ -z "${KSM_MOUNTS:-}" ]; then
 	trap - EXIT
 	exec env KSM_MOUNTS=1 unshare -m sh "$0" "$@"
 fi
+# The directory can go only when nothing is mounted in it.
+unmount()
+{
+	status=$?
+	[ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null
+	daemon=
+	for place in "$dir/tokens" "$dir/small" "$state"; do
+		umount -l "$place" 2>/dev/null
+	done
+	(exit "$status")
+	cleanup
+}
+trap unmount EXIT
 mount -t tmpfs -o size=1600k none "$state" 2>/dev/null ||
     skip "no tmpfs can be mounted"
 
