@@ -44,7 +44,7 @@ struct waiter {
 
 struct daemon {
 	const char *file;
-	bool once;
+	bool once, quiet;
 	sd_event *event;
 	sd_event_source *tick, *linger;
 	struct store *store;
@@ -348,6 +348,16 @@ fixed_compare(const struct daemon *d, struct conf *report)
 	}
 }
 
+/* Quiet lasts as long as nobody asks for more; see face_log_level_set. */
+static void
+level_apply(const struct daemon *d, const struct conf *c)
+{
+	enum log_level level = (enum log_level)c->log_level;
+
+	log_level_set(
+	    d->quiet && level > LOGL_WARNING ? LOGL_WARNING : level);
+}
+
 /* In force, or refused and nothing is changed, the log level neither. */
 static enum ksm_err
 conf_enforce(struct daemon *d, struct conf *c, struct ksm_fail *fail)
@@ -355,7 +365,7 @@ conf_enforce(struct daemon *d, struct conf *c, struct ksm_fail *fail)
 	enum ksm_err err = engine_configure(d->engine, c, fail);
 
 	if (err == KSM_OK)
-		log_level_set(engine_conf(d->engine)->log_level);
+		level_apply(d, engine_conf(d->engine));
 	return err;
 }
 
@@ -754,7 +764,7 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	    (err = boot_look(d, fail)) != KSM_OK ||
 	    (err = conf_admit(d, c, true, false, fail)) != KSM_OK)
 		return err;
-	log_level_set(c->log_level);
+	level_apply(d, c);
 	(void)snprintf(lock_dir, sizeof(lock_dir), "%.3900s/lock",
 	    c->state_dir);
 	err = supervisor_new(d->event, lock_dir, daemon_kick, d,
@@ -812,9 +822,10 @@ daemon_end(struct daemon *d)
 }
 
 int
-daemon_main(const char *file, bool once)
+daemon_main(const struct daemon_options *options)
 {
-	struct daemon d = { .once = once, .lock = -1, .status = DAEMON_OK };
+	struct daemon d = { .once = options->once, .quiet = options->quiet,
+		.lock = -1, .status = DAEMON_OK };
 	struct ksm_fail fail = { .text = "" };
 	char path[PATH_MAX];
 	size_t npools, nrepositories;
@@ -822,7 +833,9 @@ daemon_main(const char *file, bool once)
 	int rc;
 
 	conf_init(&d.first);
-	d.file = realpath(file, path) != NULL ? path : file;
+	d.file = realpath(options->file, path) != NULL ? path : options->file;
+	if (d.quiet)
+		log_level_set(LOGL_WARNING);
 	if ((rc = sd_event_default(&d.event)) < 0) {
 		log_error("event loop: %s", strerror(-rc));
 		return DAEMON_FAILED;

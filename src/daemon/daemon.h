@@ -17,7 +17,13 @@ enum daemon_exit {
 	DAEMON_TAKEN = 3,   /* another ksmpoold holds the state directory */
 };
 
+struct daemon_options {
+	const char *file;
+	bool once;
+	bool quiet; /* at start: warnings and errors only, whatever is set */
+};
+
 /* Reads `file`, becomes the configured user, runs until told to stop. */
-int daemon_main(const char *file, bool once);
+int daemon_main(const struct daemon_options *options);
 
 #endif

@@ -17,12 +17,13 @@ static void
 usage(FILE *to)
 {
 	(void)fprintf(to,
-	    "usage: ksmpoold [--config FILE] [--once]\n"
+	    "usage: ksmpoold [--config FILE] [--once [--quiet]]\n"
 	    "       ksmpoold --help | --version\n"
 	    "\n"
 	    "  -c, --config FILE  configuration (%s/ksmpool.xml)\n"
 	    "  -1, --once         fill every pool and leave, for hosts without\n"
 	    "                     a resident daemon\n"
+	    "  -q, --quiet        log warnings and errors only\n"
 	    "\n"
 	    "Runs in the foreground and logs on standard error. ksmpoold(8)\n",
 	    KSM_SYSCONFDIR);
@@ -51,21 +52,24 @@ main(int argc, char *argv[])
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "once", no_argument, NULL, '1' },
+		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *file = KSM_SYSCONFDIR "/ksmpool.xml";
-	bool once = false;
+	struct daemon_options want = { .file = KSM_SYSCONFDIR "/ksmpool.xml" };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:1hV", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "c:1qhV", options, NULL)) != -1)
 		switch (c) {
 		case 'c':
-			file = optarg;
+			want.file = optarg;
 			break;
 		case '1':
-			once = true;
+			want.once = true;
+			break;
+		case 'q':
+			want.quiet = true;
 			break;
 		case 'h':
 			usage(stdout);
@@ -85,5 +89,5 @@ main(int argc, char *argv[])
 	}
 	log_open("ksmpoold");
 	harden();
-	return daemon_main(file, once);
+	return daemon_main(&want);
 }
