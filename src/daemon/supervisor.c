@@ -120,6 +120,7 @@ event_of(enum hsm_type type)
 	case HSM_FAILED:
 		return WEV_FAILED;
 	case HSM_PAGE:
+	case HSM_OBJECTS:
 		return WEV_PAGE;
 	default:
 		return WEV_REPLY;
@@ -591,6 +592,16 @@ start_message(const struct conf_repository *r, enum worker_purpose purpose,
 	s->skip_public = r->skip_public_key;
 	s->extractable = r->allow_extraction;
 	s->search_first = r->search_first;
+	for (size_t i = 0; i < r->nattributes && i < ATTRIBUTES_MAX; i++) {
+		const struct conf_attribute *from = &r->attributes[i];
+		struct hsm_attribute *to = &s->attributes[s->nattributes++];
+
+		to->public_half = from->public_half;
+		to->remove = from->remove;
+		(void)snprintf(to->name, sizeof(to->name), "%s", from->name);
+		(void)snprintf(to->value, sizeof(to->value), "%s",
+		    from->value == NULL ? "" : from->value);
+	}
 #define FILL(field, text)                                                      \
 	(void)snprintf(s->field, sizeof(s->field), "%s",                       \
 	    (text) == NULL ? "" : (text))
