@@ -1,5 +1,6 @@
 /*
- * ksmpoold - makes DNSSEC keys ahead of need. Options only; see daemon.c.
+ * ksmpoold - makes DNSSEC keys ahead of need. Options only; see daemon.c and
+ * dbtool.c.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -12,18 +13,25 @@
 #include "ksmpool/log.h"
 
 #include "daemon.h"
+#include "dbtool.h"
 
 static void
 usage(FILE *to)
 {
 	(void)fprintf(to,
 	    "usage: ksmpoold [--config FILE] [--once [--quiet]]\n"
+	    "       ksmpoold --check-database FILE\n"
+	    "       ksmpoold --copy-database FILE TO\n"
 	    "       ksmpoold --help | --version\n"
 	    "\n"
 	    "  -c, --config FILE  configuration (%s/ksmpool.xml)\n"
 	    "  -1, --once         fill every pool and leave, for hosts without\n"
 	    "                     a resident daemon\n"
 	    "  -q, --quiet        log warnings and errors only\n"
+	    "  --check-database FILE\n"
+	    "                     read all of a database and print its faults\n"
+	    "  --copy-database FILE TO\n"
+	    "                     whole copy of a database, also of one in use\n"
 	    "\n"
 	    "Runs in the foreground and logs on standard error. ksmpoold(8)\n",
 	    KSM_SYSCONFDIR);
@@ -53,11 +61,14 @@ main(int argc, char *argv[])
 		{ "config", required_argument, NULL, 'c' },
 		{ "once", no_argument, NULL, '1' },
 		{ "quiet", no_argument, NULL, 'q' },
+		{ "check-database", required_argument, NULL, 'C' },
+		{ "copy-database", required_argument, NULL, 'D' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct daemon_options want = { .file = KSM_SYSCONFDIR "/ksmpool.xml" };
+	const char *check = NULL, *copy = NULL, *to = NULL;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "c:1qhV", options, NULL)) != -1)
@@ -71,6 +82,12 @@ main(int argc, char *argv[])
 		case 'q':
 			want.quiet = true;
 			break;
+		case 'C':
+			check = optarg;
+			break;
+		case 'D':
+			copy = optarg;
+			break;
 		case 'h':
 			usage(stdout);
 			return DAEMON_OK;
@@ -81,13 +98,35 @@ main(int argc, char *argv[])
 			usage(stderr);
 			return DAEMON_FAILED;
 		}
+	if (copy != NULL) {
+		if (optind == argc) {
+			(void)fprintf(stderr,
+			    "ksmpoold: --copy-database %s: expected the name "
+			    "of the copy after it\n", copy);
+			usage(stderr);
+			return DBTOOL_FAILED;
+		}
+		to = argv[optind++];
+	}
 	if (optind < argc) {
 		(void)fprintf(stderr, "ksmpoold: unexpected '%s'\n",
 		    argv[optind]);
 		usage(stderr);
 		return DAEMON_FAILED;
 	}
+	if ((check != NULL) + (copy != NULL) + (want.once || want.quiet) > 1) {
+		(void)fprintf(stderr, "ksmpoold: --check-database, "
+				      "--copy-database and --once are three "
+				      "things: expected one of them\n");
+		return DAEMON_FAILED;
+	}
 	log_open("ksmpoold");
 	harden();
+	/* By the daemon it is run by another name; ps is to say this one. */
+	(void)prctl(PR_SET_NAME, "ksmpoold", 0, 0, 0);
+	if (check != NULL)
+		return dbtool_check(check);
+	if (copy != NULL)
+		return dbtool_copy(copy, to);
 	return daemon_main(&want);
 }

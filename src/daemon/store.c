@@ -276,9 +276,8 @@ place_check(const char *path, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
-/* Whose database is it? Asked before anything in it is changed. */
-static enum ksm_err
-owner_check(struct store *st, struct ksm_fail *fail)
+enum ksm_err
+store_owner_check(struct store *st, struct ksm_fail *fail)
 {
 	int64_t app = 0, version = 0, objects = 0;
 	enum ksm_err err;
@@ -389,7 +388,7 @@ database_open(struct store *st, struct ksm_fail *fail)
 			   "PRAGMA temp_store = MEMORY;") != SQLITE_OK)
 		return store_failed(st, "open database", fail);
 
-	err = owner_check(st, fail);
+	err = store_owner_check(st, fail);
 	if (err == KSM_OK)
 		err = damage_check(st, fail);
 	if (err == KSM_OK)

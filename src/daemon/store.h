@@ -355,6 +355,27 @@ enum ksm_err store_put_back(struct store *st, struct ksm_fail *fail);
 /* SQLite called the file damaged since it was opened. */
 bool store_damaged(const struct store *st);
 
+/* ---- a database as a file ---------------------------------------------- */
+
+/*
+ * Neither takes the daemon's lock nor changes the file; both read one snapshot
+ * of it, also while ksmpoold works with it.
+ *
+ * check: `say` gets a sentence for each fault, STORE_FAULTS at most of one
+ * kind; *faults counts those said. KSM_ESTORE, KSM_EREFUSED: it cannot be read,
+ * is newer or another program's.
+ */
+#define STORE_FAULTS 100
+typedef void (*store_fault_fn)(void *ctx, const char *text);
+enum ksm_err store_file_check(const char *path, store_fault_fn say, void *ctx,
+    int64_t *faults, struct ksm_fail *fail);
+/*
+ * Whole, mode 0640, checked and synced, or nothing. KSM_EREFUSED: `to` is not
+ * absolute, or exists.
+ */
+enum ksm_err store_file_copy(const char *path, const char *to,
+    struct ksm_fail *fail);
+
 /* ---- time ------------------------------------------------------------ */
 
 /* Newest creation on record: no other may be dated before it. */

@@ -119,6 +119,8 @@ struct store {
 
 /* The database at st->path, opened, migrated, and with its statements. */
 enum ksm_err store_connect(struct store *st, struct ksm_fail *fail);
+/* Whose database is it? Asked before anything in it is changed. */
+enum ksm_err store_owner_check(struct store *st, struct ksm_fail *fail);
 /* Open a batch when none is open. Nothing is lost when this fails. */
 enum ksm_err store_begin(struct store *st, struct ksm_fail *fail);
 /*
@@ -179,6 +181,12 @@ extern const size_t store_nmigrations;
  */
 enum ksm_err store_migrate(struct store *st, const char *const *steps,
     size_t n, struct ksm_fail *fail);
+/*
+ * What differs between the arrows of this program, or the counts, and what the
+ * database has of them, one text a row. sqlite3_free; NULL: no memory.
+ */
+char *store_arrows_differ(void);
+extern const char store_counts_differ[];
 /* Bring the table of arrows and the counts in line with the truth. */
 enum ksm_err store_derive(struct store *st, struct ksm_fail *fail);
 

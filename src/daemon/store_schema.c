@@ -449,6 +449,33 @@ arrow_values(void)
 	"SELECT pool, state, count(*) FROM key GROUP BY pool, state"
 #define KEPT_COUNTS "SELECT pool, state, n FROM key_count WHERE n > 0"
 
+const char store_counts_differ[] =
+    "WITH kept AS (" KEPT_COUNTS "), truth (pool, state, n) AS (" TRUE_COUNTS
+    ") SELECT 'pool row ' || pool || ' has ' || coalesce((SELECT n FROM truth"
+    " t WHERE t.pool = d.pool AND t.state = d.state), 0) || ' keys that are ' "
+    "|| state || '; its count says ' || coalesce((SELECT n FROM kept k WHERE "
+    "k.pool = d.pool AND k.state = d.state), 0) FROM (SELECT DISTINCT pool, "
+    "state FROM (SELECT * FROM (SELECT * FROM truth EXCEPT SELECT * FROM kept)"
+    " UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM truth)"
+    ")) d";
+
+char *
+store_arrows_differ(void)
+{
+	char *values = arrow_values(), *text = NULL;
+
+	if (values != NULL)
+		text = sqlite3_mprintf("WITH want (state, next) AS (VALUES %s)"
+		    " SELECT 'the arrow from ' || state || ' to ' || next || "
+		    "' is not on record' FROM (SELECT * FROM want EXCEPT "
+		    "SELECT state, next FROM arrow) UNION ALL "
+		    "SELECT 'there is no arrow from ' || state || ' to ' || "
+		    "next FROM (SELECT state, next FROM arrow EXCEPT "
+		    "SELECT * FROM want)", values);
+	sqlite3_free(values);
+	return text;
+}
+
 enum ksm_err
 store_derive(struct store *st, struct ksm_fail *fail)
 {
