@@ -47,7 +47,8 @@ struct plan_pool {
 	int64_t required, low_water, critical;
 	/*
 	 * What a refill makes it up to: `required`, and with STRATEGY_FILL its
-	 * share of the room that Capacity leaves when all pools are full.
+	 * share of the room that Capacity leaves when all pools are full (one
+	 * that has more than its share keeps it, and it is not missing then).
 	 */
 	int64_t target;
 	int64_t stock[KEY__STATES]; /* as given by plan_stock_set */
@@ -59,6 +60,18 @@ struct plan_pool {
 	enum pool_level level;
 	bool passthrough;
 };
+
+/*
+ * How much of Capacity the pools need: a token that is too small is to be
+ * seen long before it is full. What STRATEGY_FILL adds does not count.
+ */
+enum plan_room {
+	ROOM_OK,       /* below 75 %, or no limit */
+	ROOM_WARNING,  /* 75 % */
+	ROOM_CRITICAL, /* 90 % */
+	ROOM__COUNT
+};
+const char *plan_room_text(enum plan_room room); /* "ok" */
 
 /* Per repository, over all pools. */
 struct plan_token {
@@ -72,6 +85,14 @@ struct plan_token {
 	 */
 	int64_t pairs_over;
 	int64_t objects_held, objects_make; /* PKCS#11 objects */
+	int64_t pairs_stock; /* of pairs_held: unused, in or for a pool */
+	/*
+	 * Room that the pools ask for: what each requires or, if more and not
+	 * by STRATEGY_FILL, has, and all other pairs.
+	 */
+	int64_t pairs_need;
+	int64_t pairs_free; /* capacity - pairs_held, or 0; -1: no limit */
+	enum plan_room room;
 };
 
 struct plan {
@@ -79,6 +100,7 @@ struct plan {
 	size_t npools;
 	struct plan_token *tokens; /* conf order */
 	size_t ntokens;
+	struct plan_share *shares; /* of plan_level alone */
 	int64_t required, deficit, make; /* sums */
 };
 
@@ -86,7 +108,7 @@ struct plan {
 struct plan_what_if {
 	int64_t zones;		 /* of every policy that is not Passthrough */
 	int64_t horizon;	 /* s, of every pool (minimum's horizon, too) */
-	int64_t emergency_rolls; /* of every pool */
+	int64_t emergency_rolls; /* of every pool, minimum included */
 	int64_t capacity;	 /* key pairs, of every repository */
 };
 #define PLAN_AS_CONFIGURED ((struct plan_what_if){ -1, -1, -1, -1 })

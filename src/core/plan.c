@@ -7,6 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * A pool in the sharing of a token's room. It has `have` keys of `need` and
+ * may get up to `most`; the next key goes to the pool with the smallest
+ * have/need, the first in the plan among equals. So key number j of a pool
+ * (from 0) has the place j/need in the queue, and nobody has to walk through
+ * a queue of 10^9 keys: how many of them stand before a given place is one
+ * division for each pool.
+ */
+struct plan_share {
+	struct plan_pool *pool;
+	int64_t have, need, most;
+};
+
+__extension__ typedef unsigned __int128 wide;
+
 static const char *const level_text[LEVEL__COUNT] = {
 	[LEVEL_FULL]     = "full",
 	[LEVEL_OK]       = "ok",
@@ -21,6 +36,20 @@ pool_level_text(enum pool_level level)
 	if ((unsigned)level >= LEVEL__COUNT)
 		return "?";
 	return level_text[level];
+}
+
+static const char *const room_text[ROOM__COUNT] = {
+	[ROOM_OK]       = "ok",
+	[ROOM_WARNING]  = "warning",
+	[ROOM_CRITICAL] = "critical",
+};
+
+const char *
+plan_room_text(enum plan_room room)
+{
+	if ((unsigned)room >= ROOM__COUNT)
+		return "?";
+	return room_text[room];
 }
 
 /*
@@ -50,6 +79,12 @@ plan_pool_find(struct plan *p, const char *policy, enum key_role role,
 	return NULL;
 }
 
+static int64_t
+above(int64_t a, int64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
 static struct plan_token *
 token_find(struct plan *p, const char *repository)
 {
@@ -63,7 +98,8 @@ token_find(struct plan *p, const char *repository)
 /* The pool that `key` draws from; made, and empty, when there is none yet. */
 static enum ksm_err
 pool_get(struct plan *p, const struct conf_policy *policy,
-    const struct conf_key *key, struct plan_pool **out, struct ksm_fail *fail)
+    const struct conf_key *key, const struct plan_what_if *what,
+    struct plan_pool **out, struct ksm_fail *fail)
 {
 	struct plan_token *token;
 	struct plan_pool *pools, *pool;
@@ -95,19 +131,26 @@ pool_get(struct plan *p, const struct conf_policy *policy,
 		.settings = key->pool,
 		.passthrough = policy->passthrough,
 	};
+	if (what->horizon >= 0) {
+		pool->settings.horizon = what->horizon;
+		pool->settings.minimum_horizon = what->horizon;
+	}
+	if (what->emergency_rolls >= 0)
+		pool->settings.emergency_rolls = what->emergency_rolls;
 	*out = pool;
 	return KSM_OK;
 }
 
 static enum ksm_err
-term_add(struct plan_pool *pool, const struct conf_key *key, int64_t zones,
-    struct ksm_fail *fail)
+term_add(struct plan_pool *pool, const struct conf_key *key,
+    const struct plan_what_if *what, struct ksm_fail *fail)
 {
 	const struct conf_pool *set = &pool->settings;
 	struct plan_term term = {
 		.key = key,
 		.in = {
-			.zones = zones,
+			.zones = what->zones >= 0 ? what->zones :
+			    pool->policy_conf->zones,
 			.shared = pool->policy_conf->share_keys,
 			.passthrough = pool->passthrough,
 			.lifetime = key->lifetime,
@@ -122,7 +165,7 @@ term_add(struct plan_pool *pool, const struct conf_key *key, int64_t zones,
 
 	if (pool->strategy == STRATEGY_MINIMUM) {
 		term.in.horizon = set->minimum_horizon;
-		term.in.rolls = 0;
+		term.in.rolls = above(what->emergency_rolls, 0);
 		term.in.growth = 0;
 	}
 	err = formula_required(&term.in, &term.out, fail);
@@ -170,8 +213,8 @@ pool_finish(struct plan_pool *pool, struct ksm_fail *fail)
 }
 
 static enum ksm_err
-policy_plan(struct plan *p, const struct conf_policy *policy, int64_t zones,
-    struct ksm_fail *fail)
+policy_plan(struct plan *p, const struct conf_policy *policy,
+    const struct plan_what_if *what, struct ksm_fail *fail)
 {
 	size_t first = p->npools;
 	enum ksm_err err;
@@ -183,9 +226,9 @@ policy_plan(struct plan *p, const struct conf_policy *policy, int64_t zones,
 
 			if ((int)key->role != role)
 				continue;
-			err = pool_get(p, policy, key, &pool, fail);
+			err = pool_get(p, policy, key, what, &pool, fail);
 			if (err == KSM_OK)
-				err = term_add(pool, key, zones, fail);
+				err = term_add(pool, key, what, fail);
 			if (err != KSM_OK) {
 				(void)ksm_fail_before(fail, "policy \"%s\", %s",
 				    policy->name, key_role_text(key->role));
@@ -210,10 +253,12 @@ enum ksm_err
 plan_make(const struct conf *c, const struct plan_what_if *what,
     struct plan *out, struct ksm_fail *fail)
 {
-	int64_t zones_override = what != NULL ? what->zones : -1;
+	const struct plan_what_if as_configured = PLAN_AS_CONFIGURED;
 	struct plan p = { 0 };
 	enum ksm_err err = KSM_OK;
 
+	if (what == NULL)
+		what = &as_configured;
 	if (c->nrepositories > 0) {
 		p.tokens = calloc(c->nrepositories, sizeof(*p.tokens));
 		if (p.tokens == NULL) {
@@ -222,14 +267,16 @@ plan_make(const struct conf *c, const struct plan_what_if *what,
 			goto out;
 		}
 	}
-	for (; p.ntokens < c->nrepositories; p.ntokens++)
-		p.tokens[p.ntokens].repository = &c->repositories[p.ntokens];
+	for (; p.ntokens < c->nrepositories; p.ntokens++) {
+		struct plan_token *token = &p.tokens[p.ntokens];
+
+		token->repository = &c->repositories[p.ntokens];
+		token->capacity = what->capacity >= 0 ? what->capacity :
+		    token->repository->capacity;
+	}
 
 	for (size_t i = 0; i < c->npolicies; i++) {
-		const struct conf_policy *policy = &c->policies[i];
-
-		err = policy_plan(&p, policy,
-		    zones_override >= 0 ? zones_override : policy->zones, fail);
+		err = policy_plan(&p, &c->policies[i], what, fail);
 		if (err != KSM_OK)
 			goto out;
 	}
@@ -240,6 +287,14 @@ plan_make(const struct conf *c, const struct plan_what_if *what,
 			    "the required keys of all pools do not fit 64 "
 			    "bits: %" PRId64 " in policy \"%s\" alone",
 			    p.pools[i].required, p.pools[i].policy);
+			goto out;
+		}
+	}
+	if (p.npools > 0) {
+		p.shares = calloc(p.npools, sizeof(*p.shares));
+		if (p.shares == NULL) {
+			err = ksm_failf(fail, KSM_ENOMEM,
+			    "no memory for a plan");
 			goto out;
 		}
 	}
@@ -258,6 +313,7 @@ plan_clear(struct plan *p)
 		free(p->pools[i].terms);
 	free(p->pools);
 	free(p->tokens);
+	free(p->shares);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -266,12 +322,6 @@ plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n)
 {
 	assert((unsigned)state < KEY__STATES);
 	pool->stock[state] = n;
-}
-
-static int64_t
-above(int64_t a, int64_t b)
-{
-	return a > b ? a - b : 0;
 }
 
 /* Sums of counts from a database stay where they are at the end of 64 bits. */
@@ -324,32 +374,232 @@ pool_pairs(const struct plan_pool *pool, bool (*in)(enum key_state))
 	return n;
 }
 
+/* ---- room ------------------------------------------------------------ */
+
+/* Places are searched for in parts of one `need`. */
+#define PLACE_BITS 63
+
+/* Keys of `s` that stand before the place `at`/2^63 and that it may get. */
+static int64_t
+share_before(const struct plan_share *s, wide at)
+{
+	const wide one = (wide)1 << PLACE_BITS;
+	wide whole = at / one, part = at % one, n;
+
+	/* ceil(at x need / 2^63), with nothing beyond 128 bits. */
+	n = (part * (wide)s->need + (one - 1)) / one;
+	if (s->need != 0 && whole > (wide)INT64_MAX / (wide)s->need)
+		return above(s->most, s->have);
+	n += whole * (wide)s->need;
+	if (n >= (wide)s->most)
+		return above(s->most, s->have);
+	return above((int64_t)n, s->have);
+}
+
+static wide
+shares_before(const struct plan_share *shares, size_t n, wide at)
+{
+	wide sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (wide)share_before(&shares[i], at);
+	return sum;
+}
+
+static int
+share_order(const void *a, const void *b)
+{
+	const struct plan_share *x = a, *y = b;
+	wide left = (wide)x->have * (wide)y->need;
+	wide right = (wide)y->have * (wide)x->need;
+
+	if (left != right)
+		return left < right ? -1 : 1;
+	return x->pool < y->pool ? -1 : x->pool > y->pool;
+}
+
+/*
+ * Give out `room`, and return what is left of it. Afterwards `have` is what
+ * each pool then has.
+ */
+static int64_t
+shares_fill(struct plan_share *shares, size_t n, int64_t room)
+{
+	wide low = 0, high = 1, lacking = 0;
+	size_t candidates = 0;
+
+	for (size_t i = 0; i < n; i++)
+		lacking += (wide)above(shares[i].most, shares[i].have);
+	if (lacking <= (wide)room) {
+		for (size_t i = 0; i < n; i++) {
+			if (shares[i].most > shares[i].have)
+				shares[i].have = shares[i].most;
+		}
+		return room - (int64_t)lacking;
+	}
+	/* The last place before which no more keys stand than there is room. */
+	while (shares_before(shares, n, high) <= (wide)room) {
+		low = high;
+		high *= 2;
+	}
+	while (high - low > 1) {
+		wide middle = low + (high - low) / 2;
+
+		if (shares_before(shares, n, middle) <= (wide)room)
+			low = middle;
+		else
+			high = middle;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int64_t got = share_before(&shares[i], low);
+
+		room -= got;
+		shares[i].have += got;
+	}
+	/*
+	 * 2^-63 further stands one more key at most of each pool, as two of one
+	 * pool are 1/need apart: those are put in order, and few enough.
+	 */
+	for (size_t i = 0; i < n; i++) {
+		if (share_before(&shares[i], high) > 0) {
+			struct plan_share s = shares[i];
+
+			shares[i] = shares[candidates];
+			shares[candidates++] = s;
+		}
+	}
+	qsort(shares, candidates, sizeof(*shares), share_order);
+	assert((int64_t)candidates > room);
+	for (size_t i = 0; i < candidates && room > 0; i++, room--)
+		shares[i].have++;
+	return room;
+}
+
+/* The steps in which pools are filled, the most dangerous lack first. */
+static int64_t
+step_need(const struct plan_pool *pool, int step)
+{
+	int64_t need = pool->critical;
+
+	if (step >= 1 && pool->low_water > need)
+		need = pool->low_water;
+	if (step >= 2 && pool->required > need)
+		need = pool->required;
+	return need;
+}
+
+/*
+ * Pools of STRATEGY_FILL share what is left in proportion to what they
+ * require, with no end but the room.
+ */
+static void
+shares_open(struct plan_share *shares, size_t n, int64_t room)
+{
+	bool weighed = false;
+
+	for (size_t i = 0; i < n; i++)
+		weighed = weighed || (shares[i].pool->required > 0 &&
+		    shares[i].pool->strategy == STRATEGY_FILL);
+	for (size_t i = 0; i < n; i++) {
+		const struct plan_pool *pool = shares[i].pool;
+		int64_t weight = weighed ? pool->required : 1;
+
+		shares[i].need = weight;
+		shares[i].most = pool->strategy == STRATEGY_FILL &&
+		    !pool->passthrough && weight > 0 ?
+		    plus(shares[i].have, room) : shares[i].have;
+	}
+}
+
+static enum plan_room
+token_room(const struct plan_token *token)
+{
+	wide need = (wide)token->pairs_need * 100;
+
+	if (token->capacity < 0)
+		return ROOM_OK;
+	if (need >= (wide)token->capacity * 90)
+		return ROOM_CRITICAL;
+	return need >= (wide)token->capacity * 75 ? ROOM_WARNING : ROOM_OK;
+}
+
+/* What each pool gets of the room that the token has. */
+static void
+token_share(struct plan *p, struct plan_token *token)
+{
+	const struct conf_repository *r = token->repository;
+	int64_t room = token->pairs_free < 0 ? INT64_MAX : token->pairs_free;
+	struct plan_share *shares = p->shares;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->npools; i++) {
+		struct plan_pool *pool = &p->pools[i];
+
+		if (pool->repository_conf != r)
+			continue;
+		shares[n++] = (struct plan_share){
+			.pool = pool,
+			.have = pool_pairs(pool, key_state_stock),
+		};
+	}
+	for (int step = 0; step < 3; step++) {
+		for (size_t i = 0; i < n; i++) {
+			shares[i].need = step_need(shares[i].pool, step);
+			shares[i].most = shares[i].need;
+		}
+		room = shares_fill(shares, n, room);
+	}
+	if (token->capacity >= 0 && room > 0) {
+		shares_open(shares, n, room);
+		(void)shares_fill(shares, n, room);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct plan_pool *pool = shares[i].pool;
+		int64_t stock = pool_pairs(pool, key_state_stock);
+
+		pool->target = pool->required;
+		if (pool->strategy == STRATEGY_FILL &&
+		    shares[i].have > pool->target)
+			pool->target = shares[i].have;
+		pool->deficit = above(pool->target, stock);
+		pool->make = shares[i].have - stock;
+		pool->capacity_short = pool->deficit - pool->make;
+		token->pairs_make = plus(token->pairs_make, pool->make);
+		token->objects_make = plus(token->objects_make,
+		    times(pool->make, plan_objects(r, pool->alg)));
+	}
+}
+
 static void
 token_level(struct plan *p, struct plan_token *token, const int64_t *held)
 {
 	const struct conf_repository *r = token->repository;
 	int64_t known = 0, known_objects = 0; /* of the pools of this plan */
-	int64_t stocked = 0; /* of these, the stock of a pool */
-	int64_t wanted = 0;  /* what the pools will hold when all are full */
-	int64_t room;
+	int64_t wanted = 0; /* what the pools will hold when all are full */
+	int64_t other;	    /* pairs that are no stock of these pools */
 
+	token->pairs_stock = 0;
+	token->pairs_need = 0;
 	for (size_t i = 0; i < p->npools; i++) {
-		struct plan_pool *pool = &p->pools[i];
-		int64_t pairs, stock;
+		const struct plan_pool *pool = &p->pools[i];
+		int64_t pairs, stock, most;
 
 		if (pool->repository_conf != r)
 			continue;
 		pairs = pool_pairs(pool, takes_room);
 		stock = pool_pairs(pool, key_state_stock);
+		most = stock > pool->required ? stock : pool->required;
 		known = plus(known, pairs);
 		known_objects = plus(known_objects,
 		    times(pairs, plan_objects(r, pool->alg)));
-		stocked = plus(stocked, stock);
-		wanted = plus(wanted,
-		    stock > pool->required ? stock : pool->required);
-		pool->deficit = above(pool->required, stock);
+		token->pairs_stock = plus(token->pairs_stock, stock);
+		wanted = plus(wanted, most);
+		token->pairs_need = plus(token->pairs_need,
+		    pool->strategy == STRATEGY_FILL ? pool->required : most);
 	}
 	token->pairs_held = held != NULL ? *held : known;
+	other = above(token->pairs_held, token->pairs_stock);
+	token->pairs_need = plus(token->pairs_need, other);
 	/*
 	 * Pairs that no pool of this plan knows: their algorithm is not known
 	 * here, so they count whole.
@@ -359,26 +609,13 @@ token_level(struct plan *p, struct plan_token *token, const int64_t *held)
 	token->pairs_make = 0;
 	token->objects_make = 0;
 	token->pairs_over = 0;
-	if (r->capacity >= 0)
-		token->pairs_over = above(
-		    plus(wanted, above(token->pairs_held, stocked)),
-		    r->capacity);
-
-	room = r->capacity < 0 ? INT64_MAX :
-	    above(r->capacity, token->pairs_held);
-	for (size_t i = 0; i < p->npools; i++) {
-		struct plan_pool *pool = &p->pools[i];
-
-		if (pool->repository_conf != r)
-			continue;
-		pool->make = pool->deficit < room ? pool->deficit : room;
-		pool->capacity_short = pool->deficit - pool->make;
-		if (r->capacity >= 0)
-			room -= pool->make;
-		token->pairs_make = plus(token->pairs_make, pool->make);
-		token->objects_make = plus(token->objects_make,
-		    times(pool->make, plan_objects(r, pool->alg)));
+	token->pairs_free = -1;
+	if (token->capacity >= 0) {
+		token->pairs_over = above(plus(wanted, other), token->capacity);
+		token->pairs_free = above(token->capacity, token->pairs_held);
 	}
+	token->room = token_room(token);
+	token_share(p, token);
 }
 
 void
@@ -395,8 +632,7 @@ plan_level(struct plan *p, const int64_t *held)
 		    pool->stock[KEY_UNKNOWN]), pool->stock[KEY_MADE]);
 		pool->ready = pool->stock[KEY_READY];
 		pool->level = pool_level(pool);
-		/* Each is at most `required`, and that sum was checked. */
-		p->deficit += pool->deficit;
-		p->make += pool->make;
+		p->deficit = plus(p->deficit, pool->deficit);
+		p->make = plus(p->make, pool->make);
 	}
 }

@@ -21,6 +21,7 @@ static const char *const strategy_texts[STRATEGY__COUNT] = {
 	[STRATEGY_MINIMUM] = "minimum",
 	[STRATEGY_FIXED] = "fixed",
 	[STRATEGY_MANUAL] = "manual",
+	[STRATEGY_FILL] = "fill",
 };
 
 const char *
@@ -81,6 +82,11 @@ conf_repository_clear(struct conf_repository *r)
 		free(r->env[i].value);
 	}
 	free(r->env);
+	for (size_t i = 0; i < r->nattributes; i++) {
+		free(r->attributes[i].name);
+		free(r->attributes[i].value);
+	}
+	free(r->attributes);
 	free(r->file);
 	memset(r, 0, sizeof(*r));
 	r->pin_fd = -1;
@@ -94,6 +100,7 @@ conf_clear(struct conf *c)
 	free(c->database);
 	free(c->socket_path);
 	free(c->socket_group);
+	free(c->socket_readers);
 	free(c->user);
 	free(c->kasp_file);
 	free(c->zonelist_file);

@@ -424,10 +424,10 @@ capacity_is_never_exceeded_and_the_rest_is_named(void **ctx)
 	assert_int_equal(s.plan.tokens[1].pairs_over, 0);
 
 	plan_level(&s.plan, held);
-	assert_int_equal(s.plan.pools[1].make, 20);
-	assert_int_equal(s.plan.pools[1].capacity_short, 0);
-	assert_int_equal(s.plan.pools[2].make, 3);
-	assert_int_equal(s.plan.pools[2].capacity_short, 7);
+	assert_int_equal(s.plan.pools[1].make, 15); /* of low water 16 */
+	assert_int_equal(s.plan.pools[1].capacity_short, 5);
+	assert_int_equal(s.plan.pools[2].make, 8); /* low water: 7/8 < 15/16 */
+	assert_int_equal(s.plan.pools[2].capacity_short, 2);
 	assert_int_equal(s.plan.pools[2].deficit, 10);
 	assert_int_equal(s.plan.tokens[1].pairs_held, 12);
 	assert_int_equal(s.plan.tokens[1].pairs_make, 23);
@@ -469,7 +469,7 @@ keys_on_their_way_take_room(void **ctx)
 	assert_int_equal(s.plan.tokens[1].pairs_held, 20);
 	assert_int_equal(s.plan.pools[2].make, 10);
 	assert_int_equal(s.plan.tokens[1].pairs_over, 0);
-	s.repositories[1].capacity = 29;
+	s.plan.tokens[1].capacity = 29;
 	plan_level(&s.plan, NULL);
 	assert_int_equal(s.plan.pools[2].make, 9);
 	assert_int_equal(s.plan.tokens[1].pairs_over, 1);
@@ -586,6 +586,447 @@ whatever_the_stock_the_sums_agree(void **ctx)
 			else
 				assert_true(t->pairs_over >= lacking[r]);
 		}
+		plan_clear(&s.plan);
+	}
+}
+
+/*
+ * The order of plan.h, one key at a time: what plan_level must come to without
+ * walking through the keys. Pools of one token, stock by stock.
+ */
+struct naive {
+	int64_t have, critical, low_water, required;
+	bool fill;
+};
+
+static int64_t
+naive_need(const struct naive *p, int step, int64_t zero)
+{
+	int64_t need = p->critical;
+
+	if (step >= 1 && p->low_water > need)
+		need = p->low_water;
+	if (step >= 2 && p->required > need)
+		need = p->required;
+	return step < 3 ? need : p->required + zero;
+}
+
+static void
+naive_share(struct naive *pools, size_t n, int64_t room)
+{
+	int64_t zero = 1; /* no fill pool requires any: all weigh the same */
+
+	for (size_t i = 0; i < n; i++) {
+		if (pools[i].fill && pools[i].required > 0)
+			zero = 0;
+	}
+	for (int step = 0; step < 4; step++) {
+		for (; room > 0; room--) {
+			struct naive *best = NULL;
+			int64_t of = 0;
+
+			for (size_t i = 0; i < n; i++) {
+				struct naive *p = &pools[i];
+				int64_t need = naive_need(p, step, zero);
+
+				if (step == 3 ? !p->fill || need == 0 :
+				    p->have >= need)
+					continue;
+				if (best == NULL ||
+				    p->have * of < best->have * need) {
+					best = p;
+					of = need;
+				}
+			}
+			if (best == NULL)
+				break;
+			best->have++;
+		}
+	}
+}
+
+#define CROWD 5
+
+/* One repository, CROWD policies with one key each. */
+struct crowd {
+	struct conf_repository repository;
+	struct conf_policy policies[CROWD];
+	struct conf_key keys[CROWD];
+	struct conf conf;
+	struct plan plan;
+};
+
+static void
+crowd_init(struct crowd *c, int64_t capacity)
+{
+	static char *const names[CROWD] = { "a", "b", "c", "d", "e" };
+
+	memset(c, 0, sizeof(*c));
+	c->repository.name = "hsm";
+	c->repository.capacity = capacity;
+	for (size_t i = 0; i < CROWD; i++) {
+		c->keys[i] = key_of(ROLE_ZSK, 13, 256, 0, "hsm");
+		c->policies[i].name = names[i];
+		c->policies[i].keys = &c->keys[i];
+		c->policies[i].nkeys = 1;
+	}
+	c->conf.repositories = &c->repository;
+	c->conf.nrepositories = 1;
+	c->conf.policies = c->policies;
+	c->conf.npolicies = CROWD;
+}
+
+static void
+crowd_plan(struct crowd *c)
+{
+	struct ksm_fail fail;
+
+	if (plan_make(&c->conf, NULL, &c->plan, &fail) != KSM_OK)
+		fail_msg("%s", fail.text);
+}
+
+/* Settings and stock of every kind, small enough to count by hand. */
+static void
+crowd_draw(struct crowd *c, uint32_t *seed)
+{
+	crowd_init(c, 0);
+	for (size_t i = 0; i < CROWD; i++) {
+		struct conf_pool *set = &c->keys[i].pool;
+
+		c->policies[i].zones = draw(seed, 12);
+		set->emergency_rolls = draw(seed, 3);
+		set->low_water = draw(seed, 101);
+		c->keys[i].standby = draw(seed, 3);
+		switch (draw(seed, 4)) {
+		case 0:
+			set->strategy = STRATEGY_FIXED;
+			set->fixed = draw(seed, 30);
+			break;
+		case 1:
+			set->strategy = STRATEGY_FILL;
+			break;
+		case 2:
+			set->strategy = STRATEGY_MANUAL;
+			break;
+		default:
+			break;
+		}
+	}
+	crowd_plan(c);
+}
+
+static void
+room_goes_where_the_risk_is_key_by_key(void **ctx)
+{
+	uint32_t seed = 7;
+
+	(void)ctx;
+	for (int round = 0; round < 3000; round++) {
+		int64_t stock[CROWD], before[CROWD] = { 0 };
+		int64_t held = draw(&seed, 20);
+		int64_t most = held + draw(&seed, 150);
+		struct crowd c;
+
+		crowd_draw(&c, &seed);
+		for (size_t i = 0; i < CROWD; i++) {
+			stock[i] = draw(&seed, 15) * draw(&seed, 2);
+			held += stock[i];
+			plan_stock_set(&c.plan.pools[i], KEY_READY, stock[i]);
+		}
+		for (int64_t capacity = most - 7; capacity <= most;
+		     capacity++) {
+			struct plan_token *token = &c.plan.tokens[0];
+			struct naive pools[CROWD];
+			int64_t all = held;
+
+			if (capacity < 0)
+				continue;
+			for (size_t i = 0; i < CROWD; i++) {
+				const struct plan_pool *p = &c.plan.pools[i];
+
+				pools[i] = (struct naive){ stock[i],
+				    p->critical, p->low_water, p->required,
+				    p->strategy == STRATEGY_FILL };
+			}
+			naive_share(pools, CROWD,
+			    capacity > held ? capacity - held : 0);
+			token->capacity = capacity;
+			plan_level(&c.plan, &held);
+			for (size_t i = 0; i < CROWD; i++) {
+				const struct plan_pool *p = &c.plan.pools[i];
+
+				if (stock[i] + p->make != pools[i].have)
+					fail_msg("round %d, capacity %lld, "
+					    "pool %zu: %lld, not %lld", round,
+					    (long long)capacity, i,
+					    (long long)(stock[i] + p->make),
+					    (long long)pools[i].have);
+				assert_true(p->make >= before[i] ||
+				    capacity == most - 7);
+				before[i] = p->make;
+				assert_int_equal(p->make + p->capacity_short,
+				    p->deficit);
+				assert_true(p->target >= p->required);
+				all += p->make;
+			}
+			assert_true(all == held || all <= capacity);
+			assert_int_equal(all - held, token->pairs_make);
+		}
+		plan_clear(&c.plan);
+	}
+}
+
+static void
+numbers_of_any_size_are_shared_at_once(void **ctx)
+{
+	static const struct {
+		const char *what;
+		int64_t fixed[2], capacity, make[2];
+	} cases[] = {
+		{ "a third of it", { 600000000, 900000000 }, 500000000,
+		    { 200000000, 300000000 } },
+		{ "one key over", { 600000000, 900000000 }, 500000001,
+		    { 200000001, 300000000 } },
+		{ "two keys over", { 600000000, 900000000 }, 500000002,
+		    { 200000001, 300000001 } },
+		{ "neighbours", { 999999999, 1000000000 }, 1999999997,
+		    { 999999998, 999999999 } },
+		{ "neighbours, one less", { 999999999, 1000000000 },
+		    1999999998, { 999999999, 999999999 } },
+		{ "64 bits", { INT64_MAX / 2, INT64_MAX / 2 },
+		    INT64_MAX / 2, { INT64_MAX / 4 + 1, INT64_MAX / 4 } },
+		{ "all but one key", { INT64_MAX / 2, INT64_MAX / 2 },
+		    INT64_MAX / 2 * 2 - 1,
+		    { INT64_MAX / 2, INT64_MAX / 2 - 1 } },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct crowd c;
+
+		crowd_init(&c, cases[i].capacity);
+		c.conf.npolicies = 2;
+		for (int k = 0; k < 2; k++) {
+			c.keys[k].pool.strategy = STRATEGY_FIXED;
+			c.keys[k].pool.fixed = cases[i].fixed[k];
+			c.keys[k].pool.low_water = 0; /* one step */
+		}
+		crowd_plan(&c);
+		if (c.plan.pools[0].make != cases[i].make[0] ||
+		    c.plan.pools[1].make != cases[i].make[1])
+			fail_msg("%s: %lld and %lld", cases[i].what,
+			    (long long)c.plan.pools[0].make,
+			    (long long)c.plan.pools[1].make);
+		plan_clear(&c.plan);
+	}
+}
+
+static void
+fill_takes_the_room_that_is_left_in_proportion(void **ctx)
+{
+	static const struct {
+		const char *what;
+		int64_t zones[2], capacity, other, stock[2], target[2];
+	} cases[] = { /* the third pool requires 10 and does not fill */
+		{ "nothing left", { 10, 20 }, 40, 0, { 0, 0 }, { 10, 20 } },
+		{ "too little", { 10, 20 }, 15, 0, { 0, 0 }, { 10, 20 } },
+		{ "even", { 10, 20 }, 70, 0, { 0, 0 }, { 20, 40 } },
+		{ "keys in use", { 10, 20 }, 100, 30, { 0, 0 }, { 20, 40 } },
+		{ "one over", { 10, 20 }, 71, 0, { 0, 0 }, { 21, 40 } },
+		{ "half way", { 10, 20 }, 70, 0, { 7, 23 }, { 20, 40 } },
+		{ "full", { 10, 20 }, 70, 0, { 20, 40 }, { 20, 40 } },
+		{ "more than its share", { 10, 20 }, 70, 0, { 30, 0 },
+		    { 30, 30 } },
+		{ "none required", { 0, 0 }, 21, 0, { 0, 0 }, { 6, 5 } },
+		{ "one required", { 0, 20 }, 70, 0, { 0, 0 }, { 0, 60 } },
+		{ "over capacity", { 10, 20 }, 50, 60, { 0, 0 }, { 10, 20 } },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		int64_t held = cases[i].other;
+		struct crowd c;
+
+		crowd_init(&c, cases[i].capacity);
+		c.conf.npolicies = 3;
+		c.policies[2].zones = 10;
+		for (int k = 0; k < 2; k++) {
+			c.policies[k].zones = cases[i].zones[k];
+			c.keys[k].pool.strategy = STRATEGY_FILL;
+			held += cases[i].stock[k];
+		}
+		crowd_plan(&c);
+		for (int k = 0; k < 2; k++)
+			plan_stock_set(&c.plan.pools[k], KEY_READY,
+			    cases[i].stock[k]);
+		plan_level(&c.plan, &held);
+		for (int k = 0; k < 2; k++) {
+			const struct plan_pool *p = &c.plan.pools[k];
+
+			if (p->target != cases[i].target[k])
+				fail_msg("%s, pool %d: %lld", cases[i].what, k,
+				    (long long)p->target);
+			assert_int_equal(p->required, cases[i].zones[k]);
+			assert_int_equal(p->deficit,
+			    p->target - cases[i].stock[k]);
+		}
+		assert_int_equal(c.plan.pools[2].target, 10);
+		plan_clear(&c.plan);
+	}
+}
+
+static void
+fill_is_the_formula_where_there_is_no_limit_or_no_zone(void **ctx)
+{
+	struct crowd c;
+
+	(void)ctx;
+	crowd_init(&c, -1);
+	c.policies[0].zones = 10;
+	c.keys[0].pool.strategy = STRATEGY_FILL;
+	crowd_plan(&c);
+	assert_int_equal(c.plan.pools[0].required, 10);
+	assert_int_equal(c.plan.pools[0].critical, 10);
+	assert_int_equal(c.plan.pools[0].low_water, 8);
+	assert_int_equal(c.plan.pools[0].target, 10);
+	assert_int_equal(c.plan.pools[0].make, 10);
+	plan_clear(&c.plan);
+
+	c.repository.capacity = 100;
+	c.policies[0].passthrough = true;
+	crowd_plan(&c);
+	assert_int_equal(c.plan.pools[0].target, 0);
+	assert_int_equal(c.plan.make, 0);
+	plan_clear(&c.plan);
+}
+
+static void
+what_if_replaces_horizon_emergencies_and_capacity(void **ctx)
+{
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.silver[0].pool.strategy = STRATEGY_MINIMUM;
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ -1, 180 * DAY, -1, -1 }, &s.plan, NULL),
+	    KSM_OK);
+	assert_int_equal(s.plan.pools[1].required, 10 * (3 + 1));
+	assert_int_equal(s.plan.pools[2].required, 5 * 3);
+	assert_int_equal(s.plan.pools[1].settings.horizon, 180 * DAY);
+	plan_clear(&s.plan);
+
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ -1, -1, 4, -1 }, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.pools[1].required, 10 * (1 + 4));
+	assert_int_equal(s.plan.pools[1].critical, 40);
+	assert_int_equal(s.plan.pools[2].required, 5 * (1 + 4));
+	plan_clear(&s.plan);
+
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ -1, -1, -1, 12 }, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.tokens[0].capacity, 12);
+	assert_int_equal(s.plan.tokens[1].capacity, 12);
+	assert_int_equal(s.plan.tokens[0].pairs_make, 12);
+	assert_int_equal(s.plan.tokens[0].pairs_over, 8);
+	plan_clear(&s.plan);
+	assert_int_equal(plan_make(&s.conf,
+	    &(struct plan_what_if){ -1, -1, -1, 0 }, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.make, 0);
+	plan_clear(&s.plan);
+
+	assert_int_equal(plan_make(&s.conf, &PLAN_AS_CONFIGURED, &s.plan,
+	    NULL), KSM_OK);
+	assert_int_equal(s.plan.pools[1].required, 20);
+	assert_int_equal(s.plan.tokens[1].capacity, -1);
+	plan_clear(&s.plan);
+	assert_int_equal(s.gold[0].pool.horizon, 30 * DAY);
+}
+
+static void
+a_token_says_what_is_needed_there_and_free(void **ctx)
+{
+	static const struct {
+		int64_t capacity, other, free;
+		enum plan_room room;
+	} cases[] = { /* the pools of hsm-b require 30, and 4 are there */
+		{ -1, 1000, -1, ROOM_OK },
+		{ 40, 0, 36, ROOM_WARNING },    /* 75 % */
+		{ 41, 0, 37, ROOM_OK },
+		{ 33, 0, 29, ROOM_CRITICAL },
+		{ 34, 0, 30, ROOM_WARNING },
+		{ 100, 45, 51, ROOM_WARNING },
+		{ 100, 60, 36, ROOM_CRITICAL }, /* 90 % */
+		{ 100, 120, 0, ROOM_CRITICAL },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		const struct plan_token *t;
+		int64_t held[2] = { 0, cases[i].other + 4 };
+		struct site s;
+
+		site_init(&s);
+		s.repositories[1].capacity = cases[i].capacity;
+		site_plan(&s);
+		plan_stock_set(&s.plan.pools[1], KEY_READY, 3);
+		plan_stock_set(&s.plan.pools[1], KEY_MADE, 1);
+		plan_level(&s.plan, held);
+		t = &s.plan.tokens[1];
+		assert_int_equal(t->pairs_stock, 4);
+		assert_int_equal(t->pairs_need, 30 + cases[i].other);
+		assert_int_equal(t->pairs_free, cases[i].free);
+		if (t->room != cases[i].room)
+			fail_msg("%lld of %lld: %s", (long long)t->pairs_need,
+			    (long long)t->capacity, plan_room_text(t->room));
+		plan_clear(&s.plan);
+	}
+	assert_string_equal(plan_room_text(ROOM_WARNING), "warning");
+	assert_string_equal(plan_room_text(ROOM__COUNT), "?");
+}
+
+static void
+what_fill_holds_is_no_alarm(void **ctx)
+{
+	struct crowd c;
+
+	(void)ctx;
+	crowd_init(&c, 100);
+	c.conf.npolicies = 1;
+	c.policies[0].zones = 10;
+	c.keys[0].pool.strategy = STRATEGY_FILL;
+	crowd_plan(&c);
+	assert_int_equal(c.plan.pools[0].make, 100);
+	plan_stock_set(&c.plan.pools[0], KEY_READY, 100);
+	plan_level(&c.plan, NULL);
+	assert_int_equal(c.plan.tokens[0].pairs_need, 10);
+	assert_int_equal(c.plan.tokens[0].room, ROOM_OK);
+	assert_int_equal(c.plan.tokens[0].pairs_over, 0);
+	assert_int_equal(c.plan.deficit, 0);
+	plan_clear(&c.plan);
+}
+
+static void
+a_century_is_planned_for_as_a_month_is(void **ctx)
+{
+	static const struct {
+		int64_t years, lifetime, required;
+	} cases[] = {
+		{ 30, 90 * DAY, 10 * (121 + 1 + 1) },
+		{ 100, 90 * DAY, 10 * (405 + 1 + 1) },
+		{ 100, 100 * 365 * DAY, 10 * (2 + 1) },
+		{ 100, 3600, 10 * (876000 + 1 + 1) },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct site s;
+
+		site_init(&s);
+		s.gold[0].pool.horizon = cases[i].years * 365 * DAY;
+		s.gold[0].lifetime = cases[i].lifetime;
+		site_plan(&s);
+		assert_int_equal(s.plan.pools[1].required, cases[i].required);
 		plan_clear(&s.plan);
 	}
 }
@@ -716,6 +1157,17 @@ main(void)
 		    a_pool_with_more_than_it_requires_keeps_its_room),
 		cmocka_unit_test(counts_that_cannot_be_do_not_wrap_around),
 		cmocka_unit_test(whatever_the_stock_the_sums_agree),
+		cmocka_unit_test(room_goes_where_the_risk_is_key_by_key),
+		cmocka_unit_test(numbers_of_any_size_are_shared_at_once),
+		cmocka_unit_test(
+		    fill_takes_the_room_that_is_left_in_proportion),
+		cmocka_unit_test(
+		    fill_is_the_formula_where_there_is_no_limit_or_no_zone),
+		cmocka_unit_test(
+		    what_if_replaces_horizon_emergencies_and_capacity),
+		cmocka_unit_test(a_token_says_what_is_needed_there_and_free),
+		cmocka_unit_test(what_fill_holds_is_no_alarm),
+		cmocka_unit_test(a_century_is_planned_for_as_a_month_is),
 		cmocka_unit_test(
 		    rsa_pairs_are_one_object_where_the_public_half_is_skipped),
 		cmocka_unit_test(
