@@ -9,7 +9,6 @@
 #include "object.h"
 #include "operation.h"
 
-#define FIND_BATCH 1024
 #define ID_ROOM	   64 /* longer ids are foreign anyhow */
 #define REUSE_MAX  16 /* enumerations in a row that trust earlier ones */
 
@@ -19,11 +18,22 @@ struct entry {
 	CK_OBJECT_HANDLE handle;
 };
 
+/* The pair that was proven last: what `remove` may destroy. */
+struct proven {
+	bool valid;
+	struct key_id id;
+	struct pair pair;
+	int family;	 /* enum alg_family */
+	uint8_t value[600]; /* modulus or point of the public or private half */
+	CK_ULONG len;	 /* 0: could not be read */
+};
+
 struct inventory {
 	struct entry *entries; /* by id when complete */
 	struct entry *by_handle; /* the same by handle; NULL: not wanted */
 	size_t n, room;
 	int reused; /* enumerations since one that read every object */
+	struct proven proven;
 };
 
 void
@@ -135,51 +145,6 @@ halves_of(const struct inventory *inv, const struct key_id *id)
 }
 
 /* ---- enumerate -------------------------------------------------------- */
-
-/*
- * Handles first, attributes after: some modules do not like calls in the
- * middle of a search. The empty template is what finds the debris that a
- * killed module leaves: no id, no label, CKA_TOKEN false.
- */
-static CK_RV
-handles_get(struct session *s, CK_OBJECT_HANDLE **out, size_t *nout)
-{
-	CK_OBJECT_HANDLE *all = NULL, *more;
-	size_t n = 0, room = 0;
-	CK_ULONG got;
-	CK_RV rv, end;
-
-	rv = s->fn->C_FindObjectsInit(s->handle, NULL, 0);
-	if (rv != CKR_OK)
-		return rv;
-	do {
-		got = 0;
-		if (room - n < FIND_BATCH) {
-			room = room == 0 ? FIND_BATCH : 2 * room;
-			more = reallocarray(all, room, sizeof(*all));
-			if (more == NULL) {
-				rv = CKR_HOST_MEMORY;
-				break;
-			}
-			all = more;
-		}
-		rv = s->fn->C_FindObjects(s->handle, all + n, FIND_BATCH, &got);
-		if (rv == CKR_OK && got > FIND_BATCH)
-			rv = CKR_GENERAL_ERROR;
-		if (rv == CKR_OK)
-			n += got;
-	} while (rv == CKR_OK && got > 0);
-	end = s->fn->C_FindObjectsFinal(s->handle);
-	if (rv == CKR_OK)
-		rv = end;
-	if (rv != CKR_OK) {
-		free(all);
-		return rv;
-	}
-	*out = all;
-	*nout = n;
-	return CKR_OK;
-}
 
 enum sort {
 	SORT_KEY, /* a 16-byte id */
@@ -438,7 +403,7 @@ enumerate_run(struct session *s, struct inventory **inv,
 	l->page.u.page.publics = l->publics;
 
 	call = "C_FindObjects";
-	rv = handles_get(s, &handles, &n);
+	rv = object_find_all(s, &handles, &n);
 	if (rv != CKR_OK)
 		goto unknown;
 	call = "C_GetAttributeValue";
@@ -513,8 +478,42 @@ others_ask(
 	return asked < OTHERS_LEAST ? OTHERS_FEW : OTHERS_FAIL;
 }
 
+/*
+ * What identifies the key behind a handle: the modulus, or the point (a
+ * private half has none in most tokens: *len 0).
+ */
+static CK_RV
+value_read(struct session *s, CK_OBJECT_HANDLE object, int family, void *room,
+    CK_ULONG *len)
+{
+	CK_ATTRIBUTE a = { family == ALG_RSA ? CKA_MODULUS : CKA_EC_POINT, room,
+		sizeof(((struct proven *)NULL)->value) };
+	CK_RV rv = object_read(s, object, &a, 1);
+
+	*len = rv == CKR_OK && a.ulValueLen != CK_UNAVAILABLE_INFORMATION
+		   ? a.ulValueLen
+		   : 0;
+	return ckr_lost(rv) ? rv : CKR_OK;
+}
+
+static void
+proven_note(struct session *s, struct inventory *inv, const struct alg *alg,
+    const struct key_id *id, const struct halves *h)
+{
+	struct proven *p = &inv->proven;
+
+	*p = (struct proven){ .valid = h->privates == 1 && h->publics <= 1,
+		.id = *id,
+		.pair = h->first,
+		.family = (int)alg->family };
+	if (p->valid)
+		(void)value_read(s,
+		    h->publics == 1 ? h->first.pub : h->first.priv, p->family,
+		    p->value, &p->len);
+}
+
 enum op_end
-prove_run(struct session *s, const struct inventory *inv,
+prove_run(struct session *s, struct inventory *inv,
     const struct hsm_prove *want, struct hsm_msg *reply)
 {
 	const struct alg *alg = alg_find(want->alg);
@@ -528,6 +527,7 @@ prove_run(struct session *s, const struct inventory *inv,
 		    CKR_OK, CKRG_POLICY, "no keys of algorithm %d", want->alg);
 		return OP_STAY;
 	}
+	proven_note(s, inv, alg, &want->id, &h);
 	memset(&proof, 0, sizeof(proof));
 	proof.job = want->job;
 	proof.id = want->id;
@@ -632,4 +632,82 @@ destroy_run(struct session *s, struct inventory *inv,
 	reply_no(reply, ckr_clear_no(rv) ? HSM_REFUSED : HSM_UNKNOWN, want->job,
 	    &want->id, "destroy", rv, ckr_group(rv), "C_DestroyObject failed");
 	return ckr_clear_no(rv) && !ckr_fatal(rv) ? OP_STAY : OP_LEAVE;
+}
+
+/* ---- remove ----------------------------------------------------------- */
+
+/*
+ * Once more, directly before it goes: this handle is that half of that key.
+ * A value that was known in the proof must be the same.
+ */
+static CK_RV
+proven_check(struct session *s, const struct proven *p, enum key_half half,
+    bool *same)
+{
+	CK_OBJECT_HANDLE object =
+	    half == HALF_PRIVATE ? p->pair.priv : p->pair.pub;
+	uint8_t room[sizeof(p->value)];
+	CK_ULONG len = 0;
+	CK_RV rv;
+
+	rv = half_check(s, object, &p->id, half, same);
+	if (rv != CKR_OK || !*same || p->len == 0)
+		return rv;
+	rv = value_read(s, object, p->family, room, &len);
+	*same = len == 0 ? half == HALF_PRIVATE
+			 : len == p->len && memcmp(room, p->value, len) == 0;
+	return rv;
+}
+
+/*
+ * The private half first: a public half that stays signs nothing and is
+ * settled as a half later. After it has gone there is no clear no any more.
+ */
+enum op_end
+remove_run(struct session *s, struct inventory *inv,
+    const struct hsm_remove *want, struct hsm_msg *reply)
+{
+	struct proven p = inv->proven;
+	bool same = false, begun = false;
+	enum key_half half = HALF_PRIVATE;
+	CK_RV rv = CKR_OK;
+
+	inv->proven.valid = false;
+	if (!p.valid || key_id_cmp(&p.id, &want->id) != 0) {
+		reply_no(reply, HSM_REFUSED, want->job, &want->id, "destroy",
+		    CKR_OK, CKRG_OTHER, "not the pair that was proven last");
+		return OP_STAY;
+	}
+	for (;; half = HALF_PUBLIC) {
+		rv = proven_check(s, &p, half, &same);
+		if (rv != CKR_OK || !same)
+			break;
+		rv = s->fn->C_DestroyObject(s->handle,
+		    half == HALF_PRIVATE ? p.pair.priv : p.pair.pub);
+		if (rv != CKR_OK)
+			break;
+		begun = true;
+		if (half == HALF_PUBLIC || p.pair.pub == CK_INVALID_HANDLE)
+			break;
+	}
+	if (rv == CKR_OK && same) {
+		entry_remove(inv, &want->id);
+		memset(reply, 0, sizeof(*reply));
+		reply->type = HSM_DESTROYED;
+		reply->u.destroyed.job = want->job;
+		reply->u.destroyed.id = want->id;
+		return OP_STAY;
+	}
+	if (begun || (same && !ckr_clear_no(rv))) {
+		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "destroy",
+		    rv, ckr_group(rv), "%s",
+		    begun ? "its public half was not destroyed"
+			  : "C_DestroyObject failed");
+		return OP_LEAVE;
+	}
+	reply_no(reply, HSM_REFUSED, want->job, &want->id, "destroy", rv,
+	    ckr_group(rv), "%s",
+	    rv != CKR_OK ? "it could not be read or destroyed"
+			 : "the handle stands for another object now");
+	return ckr_fatal(rv) ? OP_LEAVE : OP_STAY;
 }

@@ -127,11 +127,34 @@ exit_of(enum ksm_err err)
 	}
 }
 
+/* What this process has looked at so far. */
+struct seen {
+	struct inventory *inventory;
+	struct debris *debris;
+};
+
+/* What must have been looked at before. */
+static const char *
+looked_before(const struct seen *seen, enum hsm_type type)
+{
+	switch (type) {
+	case HSM_PROVE:
+	case HSM_DESTROY:
+	case HSM_REMOVE:
+		return seen->inventory == NULL ? "enumerate" : NULL;
+	case HSM_SWEEP:
+		return seen->debris == NULL ? "inspect" : NULL;
+	default:
+		return NULL;
+	}
+}
+
 /* One request; *code is the exit status when it is the last. */
 static bool
-serve_one(struct session *s, struct inventory **inv, const struct hsm_msg *ask,
+serve_one(struct session *s, struct seen *seen, const struct hsm_msg *ask,
     int *code)
 {
+	struct inventory **inv = &seen->inventory;
 	enum op_end end = OP_LEAVE;
 	struct hsm_msg reply;
 	enum ksm_err err;
@@ -144,10 +167,9 @@ serve_one(struct session *s, struct inventory **inv, const struct hsm_msg *ask,
 		*code = EXIT_PROTO;
 		return false;
 	}
-	if ((ask->type == HSM_PROVE || ask->type == HSM_DESTROY) &&
-	    *inv == NULL) {
-		log_error("protocol: %s before any enumerate",
-		    hsm_type_text(ask->type));
+	if (looked_before(seen, ask->type) != NULL) {
+		log_error("protocol: %s before any %s",
+		    hsm_type_text(ask->type), looked_before(seen, ask->type));
 		*code = EXIT_PROTO;
 		return false;
 	}
@@ -164,6 +186,16 @@ serve_one(struct session *s, struct inventory **inv, const struct hsm_msg *ask,
 		break;
 	case HSM_DESTROY:
 		end = destroy_run(s, *inv, &ask->u.destroy, &reply);
+		break;
+	case HSM_REMOVE:
+		end = remove_run(s, *inv, &ask->u.remove, &reply);
+		break;
+	case HSM_INSPECT:
+		end = inspect_run(s, &seen->debris, &ask->u.inspect, page_send,
+		    NULL, &reply);
+		break;
+	case HSM_SWEEP:
+		end = sweep_run(s, seen->debris, &ask->u.sweep, &reply);
 		break;
 	default:
 		*code = EXIT_PROTO;
@@ -182,7 +214,7 @@ static int
 serve(void)
 {
 	static struct session s; /* zeroes: nothing to close */
-	struct inventory *inv = NULL;
+	struct seen seen = { .inventory = NULL };
 	struct hsm_msg m, reply;
 	struct hsm_hello hello;
 	struct hsm_failed failed;
@@ -215,7 +247,7 @@ serve(void)
 			code = exit_of(err);
 			break;
 		}
-		if (!serve_one(&s, &inv, &m, &code)) {
+		if (!serve_one(&s, &seen, &m, &code)) {
 			hsm_msg_clear(&m);
 			break;
 		}
@@ -225,7 +257,8 @@ out:
 	(void)signal(SIGALRM, SIG_DFL);
 	(void)alarm(FINALIZE_S);
 	session_close(&s);
-	inventory_free(inv);
+	inventory_free(seen.inventory);
+	debris_free(seen.debris);
 	return code;
 }
 

@@ -1,8 +1,11 @@
 #include "object.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ckr.h"
+
+#define FIND_BATCH 1024
 
 CK_RV
 object_read(
@@ -79,4 +82,44 @@ object_find_id(struct session *s, const struct key_id *id,
 	if (*n > max)
 		*n = max;
 	return rv != CKR_OK ? rv : end;
+}
+
+CK_RV
+object_find_all(struct session *s, CK_OBJECT_HANDLE **out, size_t *nout)
+{
+	CK_OBJECT_HANDLE *all = NULL, *more;
+	size_t n = 0, room = 0;
+	CK_ULONG got;
+	CK_RV rv, end;
+
+	rv = s->fn->C_FindObjectsInit(s->handle, NULL, 0);
+	if (rv != CKR_OK)
+		return rv;
+	do {
+		got = 0;
+		if (room - n < FIND_BATCH) {
+			room = room == 0 ? FIND_BATCH : 2 * room;
+			more = reallocarray(all, room, sizeof(*all));
+			if (more == NULL) {
+				rv = CKR_HOST_MEMORY;
+				break;
+			}
+			all = more;
+		}
+		rv = s->fn->C_FindObjects(s->handle, all + n, FIND_BATCH, &got);
+		if (rv == CKR_OK && got > FIND_BATCH)
+			rv = CKR_GENERAL_ERROR;
+		if (rv == CKR_OK)
+			n += got;
+	} while (rv == CKR_OK && got > 0);
+	end = s->fn->C_FindObjectsFinal(s->handle);
+	if (rv == CKR_OK)
+		rv = end;
+	if (rv != CKR_OK) {
+		free(all);
+		return rv;
+	}
+	*out = all;
+	*nout = n;
+	return CKR_OK;
 }

@@ -31,4 +31,12 @@ bool attr_ulong(const CK_ATTRIBUTE *a, CK_ULONG *out);
 CK_RV object_find_id(struct session *s, const struct key_id *id,
     CK_OBJECT_HANDLE *out, CK_ULONG max, CK_ULONG *n);
 
+/*
+ * Every object there is, by the empty template: what finds the debris that a
+ * killed module leaves, without id, label and CKA_TOKEN. Handles first,
+ * attributes after: some modules do not like calls in the middle of a search.
+ * free(*out).
+ */
+CK_RV object_find_all(struct session *s, CK_OBJECT_HANDLE **out, size_t *n);
+
 #endif

@@ -32,11 +32,23 @@ typedef bool (*page_fn)(void *ctx, const struct hsm_msg *page);
 enum op_end enumerate_run(struct session *s, struct inventory **inv,
     const struct hsm_enumerate *want, page_fn send, void *ctx,
     struct hsm_msg *reply);
-enum op_end prove_run(struct session *s, const struct inventory *inv,
+/* Remembers the handles and the public value, for remove_run. */
+enum op_end prove_run(struct session *s, struct inventory *inv,
     const struct hsm_prove *want, struct hsm_msg *reply);
 enum op_end destroy_run(struct session *s, struct inventory *inv,
     const struct hsm_destroy *want, struct hsm_msg *reply);
+enum op_end remove_run(struct session *s, struct inventory *inv,
+    const struct hsm_remove *want, struct hsm_msg *reply);
 void inventory_free(struct inventory *inv);
+
+/* Debris that the last inspect saw; *found NULL: none was made yet. */
+struct debris;
+enum op_end inspect_run(struct session *s, struct debris **found,
+    const struct hsm_inspect *want, page_fn send, void *ctx,
+    struct hsm_msg *reply);
+enum op_end sweep_run(struct session *s, struct debris *found,
+    const struct hsm_sweep *want, struct hsm_msg *reply);
+void debris_free(struct debris *d);
 
 /* HSM_REFUSED or HSM_UNKNOWN; `rv` CKR_OK: no PKCS#11 code. */
 void reply_no(struct hsm_msg *reply, enum hsm_type type, int64_t job,
