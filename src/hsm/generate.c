@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "ksmpool/attribute.h"
 #include "ksmpool/clock.h"
 
 #include "ckr.h"
@@ -48,6 +49,83 @@ curve_find(int alg)
 	return NULL;
 }
 
+/* A template under way, and room for what operators add to it. */
+struct template {
+	CK_ATTRIBUTE a[10 + ATTRIBUTES_MAX];
+	CK_ULONG n;
+	union {
+		CK_BBOOL flag;
+		CK_ULONG number;
+		uint8_t bytes[ATTRIBUTE_BYTES_MAX];
+	} room[ATTRIBUTES_MAX];
+	size_t nroom;
+};
+
+static void
+template_add(struct template *t, CK_ATTRIBUTE_TYPE type, void *value,
+    CK_ULONG len)
+{
+	t->a[t->n++] = (CK_ATTRIBUTE){ type, value, len };
+}
+
+static void
+template_remove(struct template *t, CK_ATTRIBUTE_TYPE type)
+{
+	CK_ULONG kept = 0;
+
+	for (CK_ULONG i = 0; i < t->n; i++)
+		if (t->a[i].type != type)
+			t->a[kept++] = t->a[i];
+	t->n = kept;
+}
+
+static CK_RV
+template_change(struct template *t, const struct hsm_attribute *change)
+{
+	CK_ATTRIBUTE_TYPE type = attribute_type(change->name);
+	struct attribute_value v;
+	struct ksm_fail fail;
+
+	if (attribute_check(change->name, change->public_half,
+		change->remove ? NULL : change->value, &v, &fail) != KSM_OK)
+		return CKR_TEMPLATE_INCONSISTENT;
+	template_remove(t, type);
+	if (change->remove)
+		return CKR_OK;
+	switch (v.kind) {
+	case ATTRIBUTE_BOOL:
+		t->room[t->nroom].flag = v.flag ? CK_TRUE : CK_FALSE;
+		template_add(t, type, &t->room[t->nroom].flag, sizeof(CK_BBOOL));
+		break;
+	case ATTRIBUTE_NUMBER:
+		t->room[t->nroom].number = (CK_ULONG)v.number;
+		template_add(
+		    t, type, &t->room[t->nroom].number, sizeof(CK_ULONG));
+		break;
+	case ATTRIBUTE_BYTES:
+	case ATTRIBUTE_FIXED:
+		memcpy(t->room[t->nroom].bytes, v.bytes, v.len);
+		template_add(t, type, t->room[t->nroom].bytes, v.len);
+		break;
+	}
+	t->nroom++;
+	return CKR_OK;
+}
+
+/* <Attributes> of the repository; ksmpool.xml(5). */
+static CK_RV
+templates_change(const struct hsm_start *start, struct template *pub,
+    struct template *priv)
+{
+	CK_RV rv = CKR_OK;
+
+	for (size_t i = 0; rv == CKR_OK && i < start->nattributes; i++)
+		rv = template_change(
+		    start->attributes[i].public_half ? pub : priv,
+		    &start->attributes[i]);
+	return rv;
+}
+
 static CK_RV
 pair_make(struct session *s, const struct alg *alg, int bits,
     const struct key_id *id, bool curve_by_name, struct pair *pair)
@@ -60,19 +138,19 @@ pair_make(struct session *s, const struct alg *alg, int bits,
 	CK_OBJECT_CLASS priv_class = CKO_PRIVATE_KEY;
 	CK_KEY_TYPE type = CKK_RSA;
 	CK_MECHANISM m = { CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0 };
-	CK_ULONG modulus_bits = (CK_ULONG)bits, npub = 6;
+	CK_ULONG modulus_bits = (CK_ULONG)bits;
 	uint8_t exponent[] = { 0x01, 0x00, 0x01 };
 	struct key_id id_copy = *id;
 	char label[KEY_ID_HEX];
-	CK_ATTRIBUTE pub[10] = {
+	struct template pub = { .n = 6, .a = {
 		{ CKA_CLASS, &pub_class, sizeof(pub_class) },
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
 		{ CKA_TOKEN, &stored, sizeof(stored) },
 		{ CKA_VERIFY, &yes, sizeof(yes) },
 		{ CKA_ID, id_copy.bytes, sizeof(id_copy.bytes) },
 		{ CKA_LABEL, label, KEY_ID_HEX - 1 },
-	};
-	CK_ATTRIBUTE priv[] = {
+	} };
+	struct template priv = { .n = 9, .a = {
 		{ CKA_CLASS, &priv_class, sizeof(priv_class) },
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
 		{ CKA_TOKEN, &yes, sizeof(yes) },
@@ -82,14 +160,15 @@ pair_make(struct session *s, const struct alg *alg, int bits,
 		{ CKA_SIGN, &yes, sizeof(yes) },
 		{ CKA_ID, id_copy.bytes, sizeof(id_copy.bytes) },
 		{ CKA_LABEL, label, KEY_ID_HEX - 1 },
-	};
+	} };
+	CK_RV rv;
 
 	key_id_format(id, label);
 	if (alg->family == ALG_RSA) {
-		pub[npub++] = (CK_ATTRIBUTE){ CKA_MODULUS_BITS, &modulus_bits,
-			sizeof(modulus_bits) };
-		pub[npub++] = (CK_ATTRIBUTE){ CKA_PUBLIC_EXPONENT, exponent,
-			sizeof(exponent) };
+		template_add(&pub, CKA_MODULUS_BITS, &modulus_bits,
+		    sizeof(modulus_bits));
+		template_add(
+		    &pub, CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent));
 	} else {
 		if (curve == NULL)
 			return CKR_CURVE_NOT_SUPPORTED;
@@ -98,15 +177,19 @@ pair_make(struct session *s, const struct alg *alg, int bits,
 				  ? CKM_EC_EDWARDS_KEY_PAIR_GEN
 				  : CKM_EC_KEY_PAIR_GEN;
 		/* PKCS#11 has no const; nobody writes to a template */
-		pub[npub++] =
-		    curve_by_name ? (CK_ATTRIBUTE){ CKA_EC_PARAMS,
-			    (void *)curve->name, curve->namelen }
-				  : (CK_ATTRIBUTE){ CKA_EC_PARAMS,
-					    (void *)curve->oid, curve->oidlen };
+		if (curve_by_name)
+			template_add(&pub, CKA_EC_PARAMS, (void *)curve->name,
+			    curve->namelen);
+		else
+			template_add(&pub, CKA_EC_PARAMS, (void *)curve->oid,
+			    curve->oidlen);
 	}
+	rv = templates_change(&s->start, &pub, &priv);
+	if (rv != CKR_OK)
+		return rv;
 	pair->priv = pair->pub = CK_INVALID_HANDLE;
-	return s->fn->C_GenerateKeyPair(s->handle, &m, pub, npub, priv,
-	    nitems(priv), &pair->pub, &pair->priv);
+	return s->fn->C_GenerateKeyPair(s->handle, &m, pub.a, pub.n, priv.a,
+	    priv.n, &pair->pub, &pair->priv);
 }
 
 /* Could it be that the token only dislikes how the curve was written? */
