@@ -22,6 +22,8 @@
 #define ENV_MAX		 16
 #define ENV_BYTES_MAX	 8192 /* all names and values of one repository */
 #define PIN_BYTES_MAX	 255
+#define ATTRIBUTES_MAX	 16
+#define ATTRIBUTE_NAME_MAX 39 /* and its value; as long as a worker takes */
 #define PATH_BYTES_MAX	 1023 /* as long as a worker takes */
 
 /* ---- repositories ---------------------------------------------------- */
@@ -42,6 +44,7 @@ enum repository_set {
 	SET_SYNC = 1 << 11,
 	SET_RESERVED = 1 << 12,
 	SET_ENV = 1 << 13,
+	SET_ATTRIBUTES = 1 << 14,
 };
 
 /*
@@ -155,7 +158,7 @@ struct ksmpool {
 	struct pool_rule *pools;
 	size_t npools;
 	int64_t pin_line;
-	int64_t user_line, group_line; /* 0: not written */
+	int64_t user_line, group_line, readers_line; /* 0: not written */
 };
 
 /* Paths, user and log level go into file->conf. */

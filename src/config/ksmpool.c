@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ksmpool/attribute.h"
 #include "ksmpool/duration.h"
 #include "ksmpool/log.h"
 
@@ -48,6 +49,13 @@ enum ksmpool_id {
 	M_RATE,
 	M_RECYCLE,
 	M_RESERVED,
+	M_ATTRIBUTES,
+	M_PRIVATE,
+	M_PRIVATE_ADD,
+	M_PRIVATE_REMOVE,
+	M_PUBLIC,
+	M_PUBLIC_ADD,
+	M_PUBLIC_REMOVE,
 	M_ENVIRONMENT,
 	M_POOLS,
 	M_DEFAULT,
@@ -58,6 +66,7 @@ enum ksmpool_id {
 	M_SOCKET,
 	M_SOCKET_PATH,
 	M_SOCKET_GROUP,
+	M_SOCKET_READERS,
 	M_USER,
 	M_LOGLEVEL,
 	M__COUNT
@@ -67,7 +76,7 @@ enum ksmpool_id {
 #define YEARS (INT64_C(365) * DAY)
 
 static const char *const strategies[] = { "formula", "minimum", "fixed",
-	"manual", NULL };
+	"manual", "fill", NULL };
 static const char *const overdues[] = { "wait", "kill", NULL };
 static const char *const levels[] = { "error", "warning", "notice", "info",
 	"debug", NULL };
@@ -131,6 +140,17 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_RECYCLE] = { "RecycleAfter", M_REPOSITORY, XML_NUMBER, .lo = 0,
 	    .hi = 1000000000 },
 	[M_RESERVED] = { "InitReserved", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_ATTRIBUTES] = { "Attributes", M_REPOSITORY, XML_PARENT, .lo = 0 },
+	[M_PRIVATE] = { "Private", M_ATTRIBUTES, XML_PARENT, .lo = 0 },
+	[M_PRIVATE_ADD] = { "Add", M_PRIVATE, XML_TEXT, XML_MANY,
+	    { { "name", true } }, .lo = 0 },
+	[M_PRIVATE_REMOVE] = { "Remove", M_PRIVATE, XML_PRESENCE, XML_MANY,
+	    { { "name", true } }, .lo = 0 },
+	[M_PUBLIC] = { "Public", M_ATTRIBUTES, XML_PARENT, .lo = 0 },
+	[M_PUBLIC_ADD] = { "Add", M_PUBLIC, XML_TEXT, XML_MANY,
+	    { { "name", true } }, .lo = 0 },
+	[M_PUBLIC_REMOVE] = { "Remove", M_PUBLIC, XML_PRESENCE, XML_MANY,
+	    { { "name", true } }, .lo = 0 },
 	[M_ENVIRONMENT] = { "Environment", M_REPOSITORY, XML_LOOSE, XML_MANY,
 	    { { "name", true } }, .lo = 0 },
 
@@ -147,6 +167,7 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_SOCKET] = { "Socket", M_DAEMON, XML_PARENT, .lo = 0 },
 	[M_SOCKET_PATH] = { "Path", M_SOCKET, XML_TEXT, .lo = 0 },
 	[M_SOCKET_GROUP] = { "Group", M_SOCKET, XML_TEXT, .lo = 0 },
+	[M_SOCKET_READERS] = { "ReadersGroup", M_SOCKET, XML_TEXT, .lo = 0 },
 	[M_USER] = { "User", M_DAEMON, XML_TEXT, .lo = 0 },
 	[M_LOGLEVEL] = { "LogLevel", M_DAEMON, XML_WORD, .words = levels },
 };
@@ -159,6 +180,7 @@ struct reading {
 	int pin_sources;
 	char variable[256]; /* of the <Environment> being read; "" : bad */
 	size_t env_bytes;
+	char attribute[ATTRIBUTE_NAME_MAX + 1]; /* being read; "" : bad */
 	bool has_after;
 	int64_t after;
 
@@ -331,6 +353,93 @@ environment_take(struct reading *m, const struct xml_node *n)
 	if (grown[r->nenv - 1].name == NULL || grown[r->nenv - 1].value == NULL)
 		no_memory(m);
 	m->draft->set |= SET_ENV;
+}
+
+static void
+attribute_open(struct reading *m, const struct xml_node *n)
+{
+	const char *name = n->attrs[0];
+
+	m->attribute[0] = '\0';
+	if (name == NULL)
+		return;
+	if (strlen(name) > ATTRIBUTE_NAME_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "the name of an attribute is too long", name,
+		    "at most %d bytes, such as CKA_DECRYPT",
+		    ATTRIBUTE_NAME_MAX);
+		return;
+	}
+	(void)snprintf(m->attribute, sizeof(m->attribute), "%s", name);
+}
+
+/* True if this half has a word about the attribute, however it is spelled. */
+static bool
+attribute_twice(const struct conf_repository *r, bool public_half,
+    const char *name)
+{
+	for (size_t i = 0; i < r->nattributes; i++) {
+		const struct conf_attribute *o = &r->attributes[i];
+
+		if (o->public_half == public_half &&
+		    attribute_type(o->name) == attribute_type(name))
+			return true;
+	}
+	return false;
+}
+
+static void
+attribute_take(struct reading *m, const struct xml_node *n)
+{
+	struct conf_repository *r = &m->draft->r;
+	bool public_half = n->id == M_PUBLIC_ADD || n->id == M_PUBLIC_REMOVE;
+	bool removal = n->id == M_PRIVATE_REMOVE || n->id == M_PUBLIC_REMOVE;
+	const char *half = public_half ? "Public" : "Private";
+	struct ksm_fail fail = { .err = KSM_OK };
+	struct conf_attribute *grown, *a;
+
+	if (m->attribute[0] == '\0' || !n->ok)
+		return;
+	if (attribute_check(m->attribute, public_half,
+		removal ? NULL : n->text, NULL, &fail) != KSM_OK) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    removal ? "an attribute that cannot be removed" :
+			      "an attribute that cannot be added",
+		    m->attribute, "%s", fail.text);
+		return;
+	}
+	if (!removal && !fits(m, n, "the value of an attribute is too long",
+			    ATTRIBUTE_NAME_MAX))
+		return;
+	if (attribute_twice(r, public_half, m->attribute)) {
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "the same attribute twice", m->attribute,
+		    "each attribute once in <%s>, added or removed", half);
+		return;
+	}
+	if (r->nattributes >= ATTRIBUTES_MAX) {
+		xml_find(m->file, CONF_ERROR, n->line, "too many attributes",
+		    m->attribute, "at most %d in one repository",
+		    ATTRIBUTES_MAX);
+		return;
+	}
+	grown = reallocarray(r->attributes, r->nattributes + 1,
+	    sizeof(*grown));
+	if (grown == NULL) {
+		no_memory(m);
+		return;
+	}
+	r->attributes = grown;
+	a = &grown[r->nattributes++];
+	*a = (struct conf_attribute){
+		.public_half = public_half,
+		.remove = removal,
+		.name = strdup(m->attribute),
+		.value = removal ? NULL : strdup(n->text),
+	};
+	if (a->name == NULL || (!removal && a->value == NULL))
+		no_memory(m);
+	m->draft->set |= SET_ATTRIBUTES;
 }
 
 static void
@@ -515,6 +624,12 @@ repository_value(struct reading *m, const struct xml_node *n)
 		if (fits(m, n, "InitReserved is too long", 1023))
 			text_set(m, &d->r.init_reserved, strdup(n->text));
 		d->set |= SET_RESERVED;
+		break;
+	case M_PRIVATE_ADD:
+	case M_PRIVATE_REMOVE:
+	case M_PUBLIC_ADD:
+	case M_PUBLIC_REMOVE:
+		attribute_take(m, n);
 		break;
 	case M_ENVIRONMENT:
 		environment_take(m, n);
@@ -779,6 +894,12 @@ on_open(void *ctx, const struct xml_node *n)
 	case M_REPOSITORY:
 		repository_open(m, n);
 		break;
+	case M_PRIVATE_ADD:
+	case M_PRIVATE_REMOVE:
+	case M_PUBLIC_ADD:
+	case M_PUBLIC_REMOVE:
+		attribute_open(m, n);
+		break;
 	case M_ENVIRONMENT:
 		environment_open(m, n);
 		break;
@@ -792,6 +913,29 @@ on_open(void *ctx, const struct xml_node *n)
 	default:
 		break;
 	}
+}
+
+/*
+ * Groups that are one would leave it open whether its members may act; who
+ * is a reader only is to be sure of it.
+ */
+static void
+socket_check(struct reading *m)
+{
+	const struct conf *c = m->file->conf;
+
+	if (c->socket_readers == NULL)
+		return;
+	if (m->out->group_line == 0)
+		xml_find(m->file, CONF_WARNING, m->out->readers_line,
+		    "a ReadersGroup without a Group: only root and the User "
+		    "may act",
+		    c->socket_readers, "a Group beside it, of those who may");
+	else if (c->socket_group != NULL &&
+		 strcmp(c->socket_group, c->socket_readers) == 0)
+		xml_find(m->file, CONF_ERROR, m->out->readers_line,
+		    "ReadersGroup and Group are the same", c->socket_readers,
+		    "a group of those who may look and not act");
 }
 
 static void
@@ -827,6 +971,14 @@ daemon_value(struct reading *m, const struct xml_node *n)
 		if (fits(m, n, "the name of the group is too long", 64))
 			text_set(m, &c->socket_group, strdup(n->text));
 		m->out->group_line = n->line;
+		break;
+	case M_SOCKET_READERS:
+		if (fits(m, n, "the name of the group is too long", 64))
+			text_set(m, &c->socket_readers, strdup(n->text));
+		m->out->readers_line = n->line;
+		break;
+	case M_SOCKET:
+		socket_check(m);
 		break;
 	case M_USER:
 		if (fits(m, n, "the name of the user is too long", 64))

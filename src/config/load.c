@@ -104,6 +104,15 @@ repository_refine(struct conf_repository *r, struct draft *own)
 		o->env = env;
 		o->nenv = n;
 	}
+	if ((own->set & SET_ATTRIBUTES) != 0) {
+		struct conf_attribute *attributes = r->attributes;
+		size_t n = r->nattributes;
+
+		r->attributes = o->attributes;
+		r->nattributes = o->nattributes;
+		o->attributes = attributes;
+		o->nattributes = n;
+	}
 }
 
 /* Moves the contents of a draft to the end of the conf. */

@@ -330,6 +330,32 @@ sync_path_check(struct xml_file *own, const struct draft *d)
 	    "a directory on the token's file system");
 }
 
+static void
+readers_check(struct xml_file *own, const struct ksmpool *k)
+{
+	const struct conf *c = own->conf;
+	const struct group *gr;
+	gid_t readers;
+
+	if (c->socket_readers == NULL)
+		return;
+	gr = getgrnam(c->socket_readers);
+	if (gr == NULL) {
+		xml_find(own, CONF_WARNING, k->readers_line,
+		    "the ReadersGroup of the Socket is missing on this host",
+		    c->socket_readers, "a group");
+		return;
+	}
+	readers = gr->gr_gid;
+	gr = c->socket_group != NULL ? getgrnam(c->socket_group) : NULL;
+	if (gr != NULL && gr->gr_gid == readers &&
+	    strcmp(c->socket_group, c->socket_readers) != 0)
+		xml_find(own, CONF_WARNING, k->readers_line,
+		    "ReadersGroup is the Group under another name, so its "
+		    "members may act",
+		    c->socket_readers, "a group of those who may only look");
+}
+
 /*
  * Whoever checks may do so elsewhere, so these are warnings. A user that
  * nobody wrote down is only noticed: a daemon that is not started as root
@@ -349,6 +375,7 @@ host_check(struct xml_file *own, const struct ksmpool *k)
 		    k->user_line,
 		    "the User that ksmpoold becomes is missing on this host",
 		    c->user, "a user; systemd-sysusers makes 'ksmpool'");
+	readers_check(own, k);
 	if (c->socket_group == NULL)
 		return;
 	gr = getgrnam(c->socket_group);

@@ -14,6 +14,7 @@
 #define POLICIES_MAX	 10000
 #define KEYS_MAX	 64
 #define ENV_MAX		 16
+#define CHANGES_MAX	 16 /* of attributes */
 #define FINDINGS_MAX	 10000
 
 static const char *const pin_texts[] = {
@@ -111,14 +112,15 @@ out:
 static json_t *
 settings_out(const struct conf *c)
 {
-	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, "
-	    "s:o, s:o, s:s, s:I}",
+	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
+	    "s:o, s:o, s:o, s:s, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "settings",
 	    "file", text_out(c->file),
 	    "state_dir", text_out(c->state_dir),
 	    "database", text_out(c->database),
 	    "socket_path", text_out(c->socket_path),
 	    "socket_group", text_out(c->socket_group),
+	    "socket_readers", text_out(c->socket_readers),
 	    "user", text_out(c->user),
 	    "log_level", c->log_level,
 	    "kasp_file", text_out(c->kasp_file),
@@ -129,9 +131,29 @@ settings_out(const struct conf *c)
 }
 
 static json_t *
+attributes_out(const struct conf_repository *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->nattributes; i++) {
+		const struct conf_attribute *a = &r->attributes[i];
+
+		if (json_array_append_new(list, json_pack(
+		    "{s:b, s:b, s:o, s:o}",
+		    "public_half", (int)a->public_half,
+		    "remove", (int)a->remove, "name", text_out(a->name),
+		    "value", text_out(a->value))) == -1) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *
 repository_out(const struct conf_repository *r)
 {
-	json_t *env = json_array();
+	json_t *env = json_array(), *attributes;
 
 	for (size_t i = 0; i < r->nenv; i++) {
 		if (json_array_append_new(env, json_pack("[o, o]",
@@ -141,9 +163,10 @@ repository_out(const struct conf_repository *r)
 			return NULL;
 		}
 	}
+	attributes = attributes_out(r);
 	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, "
 	    "s:I, s:b, s:b, s:b, s:b, s:i, s:I, s:s, s:I, s:I, s:I, s:o, s:o, "
-	    "s:o, s:I}",
+	    "s:o, s:o, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "repository",
 	    "name", text_out(r->name),
 	    "module", text_out(r->module),
@@ -166,6 +189,7 @@ repository_out(const struct conf_repository *r)
 	    "recycle_after", (json_int_t)r->recycle_after,
 	    "sync_path", text_out(r->sync_path),
 	    "env", env,
+	    "attributes", attributes,
 	    "file", text_out(r->file),
 	    "line", (json_int_t)r->line);
 }
@@ -341,7 +365,7 @@ ranges_in(const struct range *ranges, size_t n, struct ksm_fail *fail)
 static enum ksm_err
 settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 {
-	json_t *file, *state_dir, *database, *path, *group, *user;
+	json_t *file, *state_dir, *database, *path, *group, *readers, *user;
 	json_t *kasp, *zonelist, *opendnssec;
 	json_int_t zones;
 	json_error_t where;
@@ -350,10 +374,11 @@ settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 	enum ksm_err err;
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:o, s:o, "
-	    "s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:I !}",
+	    "s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:I !}",
 	    "v", &v, "type", &state, "file", &file, "state_dir", &state_dir,
 	    "database", &database, "socket_path", &path,
-	    "socket_group", &group, "user", &user, "log_level", &level,
+	    "socket_group", &group, "socket_readers", &readers,
+	    "user", &user, "log_level", &level,
 	    "kasp_file", &kasp, "zonelist_file", &zonelist,
 	    "opendnssec_file", &opendnssec, "zonelist", &state,
 	    "zones", &zones) == -1)
@@ -379,6 +404,7 @@ settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 		{ "database", database, &c->database },
 		{ "socket_path", path, &c->socket_path },
 		{ "socket_group", group, &c->socket_group },
+		{ "socket_readers", readers, &c->socket_readers },
 		{ "user", user, &c->user },
 		{ "kasp_file", kasp, &c->kasp_file },
 		{ "zonelist_file", zonelist, &c->zonelist_file },
@@ -423,12 +449,60 @@ env_in(struct conf_repository *r, json_t *env, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
+static enum ksm_err
+attributes_in(struct conf_repository *r, json_t *list, struct ksm_fail *fail)
+{
+	size_t n;
+
+	if (!json_is_array(list))
+		return ksm_failf(fail, KSM_EPROTO,
+		    "attributes is not an array");
+	n = json_array_size(list);
+	if (n > CHANGES_MAX)
+		return ksm_failf(fail, KSM_EPROTO,
+		    "%zu attributes, at most %d", n, CHANGES_MAX);
+	if (n == 0)
+		return KSM_OK;
+	r->attributes = calloc(n, sizeof(*r->attributes));
+	if (r->attributes == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		struct conf_attribute *a = &r->attributes[i];
+		int public_half, removal;
+		json_error_t where;
+		json_t *name, *value;
+		enum ksm_err err;
+
+		if (json_unpack_ex(json_array_get(list, i), &where,
+		    JSON_STRICT, "{s:b, s:b, s:o, s:o !}",
+		    "public_half", &public_half, "remove", &removal,
+		    "name", &name, "value", &value) == -1)
+			return ksm_failf(fail, KSM_EPROTO, "attributes: %s",
+			    where.text);
+		if (!json_is_string(name) ||
+		    json_is_string(value) != (removal == 0))
+			return ksm_failf(fail, KSM_EPROTO, removal != 0 ?
+			    "attributes: a removal is a name and no value" :
+			    "attributes: an addition is a name and a value");
+		r->nattributes = i + 1;
+		a->public_half = public_half != 0;
+		a->remove = removal != 0;
+		err = text_in(name, "attributes: name", &a->name, fail);
+		if (err == KSM_OK)
+			err = text_in(value, "attributes: value", &a->value,
+			    fail);
+		if (err != KSM_OK)
+			return err;
+	}
+	return KSM_OK;
+}
+
 /* Takes *fd over when it is the PIN; otherwise leaves it. */
 static enum ksm_err
 repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 {
 	json_t *module, *label, *serial, *uri, *reserved, *pin_path, *sync;
-	json_t *env, *file;
+	json_t *env, *attributes, *file;
 	json_int_t capacity, deadline, kill_after, rate, recycle, line;
 	int v, backup, skip, extract, search, sessions, pin, overdue;
 	const char *name, *type, *pin_text, *overdue_text;
@@ -438,7 +512,7 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:s, s:o, "
 	    "s:o, s:o, s:o, s:o, s:s, s:o, s:I, s:b, s:b, s:b, s:b, s:i, s:I, "
-	    "s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:I !}",
+	    "s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I !}",
 	    "v", &v, "type", &type, "name", &name, "module", &module,
 	    "token_label", &label, "token_serial", &serial, "token_uri", &uri,
 	    "init_reserved", &reserved, "pin", &pin_text,
@@ -448,8 +522,8 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	    "sessions", &sessions, "deadline", &deadline,
 	    "on_overdue", &overdue_text, "kill_after", &kill_after,
 	    "keys_per_minute", &rate, "recycle_after", &recycle,
-	    "sync_path", &sync, "env", &env, "file", &file,
-	    "line", &line) == -1)
+	    "sync_path", &sync, "env", &env, "attributes", &attributes,
+	    "file", &file, "line", &line) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "repository: %s",
 		    where.text);
 	if (c->nrepositories >= REPOSITORIES_MAX)
@@ -510,6 +584,8 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	err = texts_in(fields, nitems(fields), fail);
 	if (err == KSM_OK)
 		err = env_in(r, env, fail);
+	if (err == KSM_OK)
+		err = attributes_in(r, attributes, fail);
 out:
 	if (err != KSM_OK)
 		(void)ksm_fail_before(fail, "repository %s", name);

@@ -63,6 +63,7 @@ every_element_arrives(void **ctx)
 	assert_string_equal(c.database, FIXTURES "db/keys.db");
 	assert_string_equal(c.socket_path, "/run/x/control.sock");
 	assert_string_equal(c.socket_group, "operators");
+	assert_string_equal(c.socket_readers, "watchers");
 	assert_string_equal(c.user, "keys");
 	assert_int_equal(c.log_level, LOGL_DEBUG);
 
@@ -91,7 +92,19 @@ every_element_arrives(void **ctx)
 	assert_string_equal(r->env[0].name, "A_CONF");
 	assert_string_equal(r->env[0].value, "/etc/a.conf");
 	assert_string_equal(r->env[1].value, "");
+	assert_int_equal(r->nattributes, 4);
+	assert_true(r->attributes[0].public_half);
+	assert_true(r->attributes[0].remove);
+	assert_string_equal(r->attributes[0].name, "CKA_VERIFY");
+	assert_null(r->attributes[0].value);
+	assert_false(r->attributes[1].remove);
+	assert_string_equal(r->attributes[1].value, "false");
+	assert_false(r->attributes[2].public_half);
+	assert_string_equal(r->attributes[2].name, "CKA_DECRYPT");
+	assert_string_equal(r->attributes[2].value, "false");
+	assert_true(r->attributes[3].remove);
 	r = &own.repositories.items[1].r;
+	assert_int_equal(r->nattributes, 0);
 	assert_string_equal(r->token_label, "B");
 	assert_string_equal(r->token_serial, "0123456789abcdef");
 	assert_int_equal(r->pin, PIN_CREDENTIAL);
@@ -99,7 +112,7 @@ every_element_arrives(void **ctx)
 	assert_int_equal(r->sessions, 1);
 	assert_int_equal(r->deadline, 120);
 	assert_int_equal(r->keys_per_minute, 60);
-	assert_int_equal(own.npools, 4);
+	assert_int_equal(own.npools, 5);
 	done(&c);
 }
 
@@ -112,7 +125,7 @@ pool_of(const struct conf *c, const char *policy, size_t key)
 static void
 policies_add(struct conf *c)
 {
-	static const char *const names[] = { "default", "lab" };
+	static const char *const names[] = { "default", "lab", "wide" };
 
 	c->kasp_file = strdup("kasp.xml");
 	for (size_t i = 0; i < nitems(names); i++) {
@@ -159,6 +172,9 @@ the_most_specific_pool_wins_for_each_setting(void **ctx)
 	assert_int_equal(p->strategy, STRATEGY_FIXED);
 	assert_int_equal(p->fixed, 20);
 	assert_int_equal(p->emergency_rolls, 0);
+	p = pool_of(&c, "wide", 1);
+	assert_int_equal(p->strategy, STRATEGY_FILL);
+	assert_int_equal(p->horizon, 60 * DAY);
 	done(&c);
 }
 
@@ -220,6 +236,35 @@ what_a_schema_cannot_say_is_found(void **ctx)
 		{ "long horizon", WITH("<Pools><Default>\n<Horizon>P101Y"
 		  "</Horizon></Default></Pools>"), CONF_ERROR, 4,
 		    "Horizon is out of range" },
+		{ "one group", WITH("<Daemon><Socket>\n<Group>g</Group>\n"
+		  "<ReadersGroup>g</ReadersGroup></Socket></Daemon>"),
+		    CONF_ERROR, 5, "ReadersGroup and Group are the same" },
+		{ "readers alone", WITH("<Daemon><Socket>\n"
+		  "<ReadersGroup>g</ReadersGroup></Socket></Daemon>"),
+		    CONF_WARNING, 4, "a ReadersGroup without a Group" },
+		{ "attribute twice", REPO("<Attributes><Private>\n"
+		  "<Add name='CKA_0x8000000A'>1</Add>\n"
+		  "<Add name='CKA_0x8000000a'>2</Add></Private></Attributes>"),
+		    CONF_ERROR, 6, "the same attribute twice" },
+		{ "unknown attribute", REPO("<Attributes><Private>\n"
+		  "<Add name='CKA_NOT_THERE'>false</Add></Private>"
+		  "</Attributes>"), CONF_ERROR, 5, "cannot be added" },
+		{ "attribute of no such value", REPO("<Attributes><Private>\n"
+		  "<Add name='CKA_DECRYPT'>perhaps</Add></Private>"
+		  "</Attributes>"), CONF_ERROR, 5, "cannot be added" },
+		{ "attribute that is ours", REPO("<Attributes><Private>\n"
+		  "<Remove name='CKA_ID'/></Private></Attributes>"),
+		    CONF_ERROR, 5, "cannot be removed" },
+		{ "a key that is no secret", REPO("<Attributes><Private>\n"
+		  "<Add name='CKA_SENSITIVE'>false</Add></Private>"
+		  "</Attributes>"), CONF_ERROR, 5, "cannot be added" },
+		{ "on the other half", REPO("<Attributes><Public>\n"
+		  "<Add name='CKA_DECRYPT'>false</Add></Public>"
+		  "</Attributes>"), CONF_ERROR, 5, "on the private half" },
+		{ "long value", REPO("<Attributes><Public>\n"
+		  "<Add name='CKA_0x80000001'>"
+		  "0000000000000000000000000000000000000001</Add></Public>"
+		  "</Attributes>"), CONF_ERROR, 5, "too long" },
 		{ "long serial",
 		    REPO("<TokenLabel>t</TokenLabel><TokenSerial>"
 		    "01234567890123456</TokenSerial>"), CONF_ERROR, 4,

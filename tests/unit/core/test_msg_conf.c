@@ -53,6 +53,7 @@ sample(struct conf *c)
 	c->state_dir = strdup("/var/lib/ksmpool");
 	c->database = strdup("/var/lib/ksmpool/ksmpool.db");
 	c->socket_path = strdup("/run/ksmpool/control.sock");
+	c->socket_readers = strdup("watchers");
 	c->user = strdup("ksmpool");
 	c->log_level = 6;
 	c->kasp_file = strdup("kasp.xml");
@@ -75,6 +76,13 @@ sample(struct conf *c)
 	r->env[0].name = strdup("SOFTHSM2_CONF");
 	r->env[0].value = strdup("/etc/softhsm/softhsm2.conf");
 	r->nenv = 1;
+	r->attributes = calloc(2, sizeof(*r->attributes));
+	r->attributes[0].name = strdup("CKA_DECRYPT");
+	r->attributes[0].value = strdup("false");
+	r->attributes[1].name = strdup("CKA_VERIFY");
+	r->attributes[1].public_half = true;
+	r->attributes[1].remove = true;
+	r->nattributes = 2;
 	r->file = strdup("ksmpool.xml");
 	r->line = 17;
 	r = conf_repository_add(c, "hsm-b");
@@ -97,6 +105,12 @@ sample(struct conf *c)
 	k->manual_rollover = true;
 	k->pool.strategy = STRATEGY_MINIMUM;
 	k->pool.growth = 20;
+	k = conf_key_add(p);
+	k->role = ROLE_KSK;
+	k->alg = 13;
+	k->bits = 256;
+	k->repository = strdup("hsm-a");
+	k->pool.strategy = STRATEGY_FILL;
 	k->line = 12;
 	p = conf_policy_add(c, "through");
 	p->passthrough = true;
@@ -133,6 +147,7 @@ everything_arrives_as_it_was_sent(void **ctx)
 
 	assert_string_equal(got.file, c.file);
 	assert_null(got.socket_group);
+	assert_string_equal(got.socket_readers, "watchers");
 	assert_null(got.opendnssec_file);
 	/* JSON is UTF-8: bytes that are not become question marks */
 	assert_string_equal(got.zonelist_file, "zone? list.xml");
@@ -153,6 +168,15 @@ everything_arrives_as_it_was_sent(void **ctx)
 	assert_int_equal(r->kill_after, 60);
 	assert_int_equal(r->nenv, 1);
 	assert_string_equal(r->env[0].value, "/etc/softhsm/softhsm2.conf");
+	assert_int_equal(r->nattributes, 2);
+	assert_false(r->attributes[0].public_half);
+	assert_false(r->attributes[0].remove);
+	assert_string_equal(r->attributes[0].name, "CKA_DECRYPT");
+	assert_string_equal(r->attributes[0].value, "false");
+	assert_true(r->attributes[1].public_half);
+	assert_true(r->attributes[1].remove);
+	assert_string_equal(r->attributes[1].name, "CKA_VERIFY");
+	assert_null(r->attributes[1].value);
 	assert_int_equal(r->line, 17);
 	r = &got.repositories[1];
 	assert_null(r->module);
@@ -171,6 +195,7 @@ everything_arrives_as_it_was_sent(void **ctx)
 	assert_true(k->manual_rollover);
 	assert_memory_equal(&k->pool, &c.policies[0].keys[0].pool,
 	    sizeof(k->pool));
+	assert_int_equal(got.policies[0].keys[1].pool.strategy, STRATEGY_FILL);
 	assert_int_equal(got.nfindings, 2);
 	assert_int_equal(got.findings[0].line, 70000);
 	assert_null(got.findings[0].value);
@@ -286,7 +311,8 @@ after_settings(const char *text, int fd, struct ksm_fail *fail)
 	return fail->text;
 }
 
-#define REPOSITORY(pin, sessions)                                             \
+#define REPOSITORY(pin, sessions) CHANGED(pin, sessions, "")
+#define CHANGED(pin, sessions, attributes)                                    \
 	"{\"v\":1,\"type\":\"repository\",\"name\":\"r\",\"module\":null,"    \
 	"\"token_label\":null,\"token_serial\":null,\"token_uri\":null,"      \
 	"\"init_reserved\":null,\"pin\":\"" pin "\",\"pin_path\":null,"       \
@@ -294,7 +320,15 @@ after_settings(const char *text, int fd, struct ksm_fail *fail)
 	"\"allow_extraction\":false,\"search_first\":false,\"sessions\":"     \
 	sessions ",\"deadline\":1,\"on_overdue\":\"wait\",\"kill_after\":0,"  \
 	"\"keys_per_minute\":0,\"recycle_after\":0,\"sync_path\":null,"       \
-	"\"env\":[],\"file\":null,\"line\":1}"
+	"\"env\":[],\"attributes\":[" attributes "],\"file\":null,"          \
+	"\"line\":1}"
+
+#define CHANGE(removed, value)                                                \
+	"{\"public_half\":false,\"remove\":" removed ","                      \
+	"\"name\":\"CKA_SIGN\",\"value\":" value "}"
+#define REMOVAL CHANGE("true", "null")
+#define FOUR	REMOVAL "," REMOVAL "," REMOVAL "," REMOVAL
+#define EIGHT	FOUR "," FOUR
 
 static void
 bad_packets_are_refused_with_words(void **ctx)
@@ -322,6 +356,23 @@ bad_packets_are_refused_with_words(void **ctx)
 		{ REPOSITORY("none", "65"), "sessions is 65" },
 		{ REPOSITORY("thin air", "1"), "unknown PIN source" },
 		{ REPOSITORY("inline", "1"), "without its descriptor" },
+		{ CHANGED("none", "1", "1"), "attributes: " },
+		{ CHANGED("none", "1", CHANGE("false", "1")),
+		    "an addition is a name and a value" },
+		{ CHANGED("none", "1", CHANGE("false", "null")),
+		    "an addition is a name and a value" },
+		{ CHANGED("none", "1", CHANGE("true", "\"1\"")),
+		    "a removal is a name and no value" },
+		{ CHANGED("none", "1", CHANGE("0", "\"1\"")), "attributes" },
+		{ CHANGED("none", "1", "{\"public_half\":false,"
+		  "\"remove\":true,\"name\":\"a\"}"), "value" },
+		{ CHANGED("none", "1", "{\"public_half\":false,"
+		  "\"remove\":true,\"name\":7,\"value\":null}"), "a name" },
+		{ CHANGED("none", "1", "{\"public_half\":false,"
+		  "\"remove\":true,\"name\":\"a\",\"value\":null,"
+		  "\"b\":1}"), "b" },
+		{ CHANGED("none", "1", EIGHT "," EIGHT "," REMOVAL),
+		    "17 attributes, at most 16" },
 	};
 	struct ksm_fail fail;
 
