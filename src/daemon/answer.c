@@ -41,9 +41,11 @@ pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
 	char id[KEY_ID_HEX], name[400];
 
 	key_id_format(&was->id, id);
-	log_error("repository %s: key %s failed its check: %s; it is kept in "
-		  "quarantine and will not be handed out",
+	LOG_KEY(LOGL_ERROR, r, id,
+	    "repository %s: key %s failed its check: %s; it is kept in "
+	    "quarantine and will not be handed out",
 	    r->name, id, why);
+	metric_errors(e, r->name)->check++;
 	topup_count(e, was->pool_row, was->automatic, false);
 	if (run == NULL || ++run->bad < POOL_BAD)
 		return;
@@ -52,9 +54,12 @@ pool_failed_check(struct engine *e, struct repo *r, const struct slot *was,
 	(void)snprintf(run->trouble, sizeof(run->trouble),
 	    "%d keys in a row failed their check: %.180s", POOL_BAD, why);
 	dispatch_pool_name(p, name);
-	log_error("pool %s: %s; no more are made until `ksmctl topup`, a "
-		  "reload or a restart",
+	LOG_POOL(LOGL_ERROR, p,
+	    "pool %s: %s; no more are made until `ksmctl topup`, a reload or a "
+	    "restart",
 	    name, run->trouble);
+	batch_history(e, ACTOR_DAEMON, "pool blocked", name, "%s",
+	    run->trouble);
 }
 
 enum ksm_err
@@ -115,6 +120,7 @@ record_generated(struct engine *e, struct repo *r, const struct slot *was,
 		&fail, "record a key"))
 		return;
 	batch_noted(e);
+	metric_made(e, r->name, was->want.alg, was->want.bits, g->took);
 	stock_moved(e, was->pool_row, KEY_INTENDED, KEY_MADE);
 	(void)batch_stored(e,
 	    store_rate_add(e->store, r->name, was->want.alg, was->want.bits,
@@ -170,11 +176,14 @@ static void
 record_refused(struct engine *e, struct repo *r, struct slot *s,
     const struct slot *was, const struct hsm_no *no)
 {
+	struct engine_errors *errors = metric_errors(e, r->name);
 	struct plan_pool *p = NULL;
 	struct prun *run = dispatch_run_of(e, was->pool_row, &p);
 	char why[256], name[400];
 
 	answer_no_text(no, why);
+	if ((unsigned)no->group < CKRG__COUNT)
+		errors->refused[no->group]++;
 	drop_intended(e, was);
 	topup_count(e, was->pool_row, was->automatic, false);
 	switch (no->group) {
@@ -185,9 +194,12 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 		(void)snprintf(run->trouble, sizeof(run->trouble),
 		    "the token refuses such keys: %.220s", why);
 		dispatch_pool_name(p, name);
-		log_error("pool %s: %s; other pools go on, this one is tried "
-			  "again after `ksmctl topup`, a reload or a restart",
+		LOG_POOL(LOGL_ERROR, p,
+		    "pool %s: %s; other pools go on, this one is tried again "
+		    "after `ksmctl topup`, a reload or a restart",
 		    name, run->trouble);
+		batch_history(e, ACTOR_DAEMON, "pool blocked", name, "%s",
+		    run->trouble);
 		break;
 	case CKRG_PIN:
 		repo_park(e, r, why, "");
@@ -198,7 +210,7 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 		 * Twice in a row is no chance: the token finds anything.
 		 */
 		if (strcmp(no->stage, "search") == 0 && r->taken++ == 0) {
-			log_warning("repository %s: an id is already taken in "
+			LOG_REPO(LOGL_WARNING, r, "repository %s: an id is already taken in "
 				    "the token; another one is used", r->name);
 			break;
 		}
@@ -215,7 +227,8 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 	case CKRG_NOTHING:
 	case CKRG__COUNT:
 		repo_making_failed(e, r, why);
-		repo_worker_leave(e, s);
+		if (s != NULL)
+			repo_worker_leave(e, s);
 		break;
 	}
 }
@@ -228,8 +241,10 @@ record_unknown(struct engine *e, struct repo *r, const struct slot *was,
 	char id[KEY_ID_HEX];
 
 	key_id_format(&was->id, id);
-	log_warning("repository %s: key %s: %s; whether it exists is unknown, "
-		    "it is settled next",
+	metric_errors(e, r->name)->unknown++;
+	LOG_KEY(LOGL_WARNING, r, id,
+	    "repository %s: key %s: %s; whether it exists is unknown, it is "
+	    "settled next",
 	    r->name, id, why);
 	if (batch_stored(e,
 		store_key_move(e->store, &was->id, KEY_INTENDED, KEY_UNKNOWN,
@@ -283,7 +298,7 @@ pin_is_good(struct engine *e, struct repo *r)
 	    store_repository_trouble(e->store, r->row.row, TROUBLE_NONE, "",
 		"", engine_wall(e), &fail),
 	    &fail, "clear the trouble of a repository");
-	log_notice("repository %s: the new PIN works", r->name);
+	LOG_REPO(LOGL_NOTICE, r, "repository %s: the new PIN works", r->name);
 }
 
 bool
@@ -301,6 +316,7 @@ answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
 {
 	char why[256], print[sizeof(r->row.pin_print)];
 	bool look = r->look.slot.no != 0 && &r->look.slot != s;
+	bool errand = r->job.slot.no != 0 && &r->job.slot != s;
 	size_t gens = 0;
 
 	s->starting = false;
@@ -321,16 +337,22 @@ answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
 		    r->row.reason[0] != '\0')
 			(void)snprintf(why, sizeof(why), "%s", r->row.reason);
 		repo_park(e, r, why, print);
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 &&
+	    s == &r->job.slot && (look || gens > 0)) {
+		r->job.crowded = true; /* they leave first */
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && errand) {
+		log_debug("repository %s: no session beside the errand",
+		    r->name);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
 	    !look && s != &r->look.slot) {
 		r->most = gens;
-		log_warning("repository %s: the token has no session for more "
+		LOG_REPO(LOGL_WARNING, r, "repository %s: the token has no session for more "
 			    "than %zu generators, Sessions asks for %d",
 		    r->name, gens, r->conf == NULL ? 0 : r->conf->sessions);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 &&
 	    (look || gens > 0) && !r->single) {
 		r->single = true;
-		log_notice("repository %s: the token has no session for a "
+		LOG_REPO(LOGL_NOTICE, r, "repository %s: the token has no session for a "
 			   "second worker; generator and verifier take turns",
 		    r->name);
 	} else {
@@ -346,6 +368,90 @@ pool_in_doubt(struct engine *e, const struct slot *was)
 	const struct prun *run = dispatch_run_of(e, was->pool_row, &p);
 
 	return run != NULL && run->bad > 0;
+}
+
+/* ---- what waits for the database ---------------------------------------- */
+
+static void
+keep(struct engine *e, struct repo *r, const struct slot *was,
+    const struct hsm_msg *m, const char *why)
+{
+	struct kept *k = calloc(1, sizeof(*k));
+	char id[KEY_ID_HEX];
+
+	if (k == NULL) {
+		e->recover = e->lost = true; /* settled like a lost answer */
+		return;
+	}
+	(void)snprintf(k->repository, sizeof(k->repository), "%s", r->name);
+	(void)snprintf(k->why, sizeof(k->why), "%s", why);
+	k->no = was->no;
+	k->was = *was;
+	k->m.type = HSM_UNKNOWN;
+	if (m != NULL)
+		k->m = *m; /* an answer about one key owns nothing */
+	*e->kept_end = k;
+	e->kept_end = &k->next;
+	key_id_format(&was->id, id);
+	LOG_KEY(LOGL_DEBUG, r, id,
+	    "repository %s: what became of key %s is kept until the database "
+	    "can be written",
+	    r->name, id);
+}
+
+bool
+answer_is_kept(const struct engine *e, const struct key_id *id)
+{
+	for (const struct kept *k = e->kept; k != NULL; k = k->next)
+		if (key_id_cmp(&k->was.id, id) == 0)
+			return true;
+	return false;
+}
+
+void
+answer_kept_clear(struct engine *e)
+{
+	struct kept *next;
+
+	for (struct kept *k = e->kept; k != NULL; k = next) {
+		next = k->next;
+		free(k);
+	}
+	e->kept = NULL;
+	e->kept_end = &e->kept;
+}
+
+static void
+unknown_or_keep(struct engine *e, struct repo *r, const struct slot *was,
+    const char *why)
+{
+	if (batch_ready(e))
+		record_unknown(e, r, was, why);
+	else
+		keep(e, r, was, NULL, why);
+}
+
+void
+answer_kept(struct engine *e)
+{
+	while (e->kept != NULL && batch_ready(e)) {
+		struct kept *k = e->kept;
+		struct repo *r = repo_find(e, k->repository), *of;
+		struct slot *s = repo_slot_find(e, k->no, &of);
+
+		e->kept = k->next;
+		if (e->kept == NULL)
+			e->kept_end = &e->kept;
+		if (r == NULL) /* its repository went with its worker */
+			e->recover = e->lost = true;
+		else if (k->m.type == HSM_GENERATED)
+			record_generated(e, r, &k->was, &k->m.u.generated);
+		else if (k->m.type == HSM_REFUSED)
+			record_refused(e, r, s, &k->was, &k->m.u.no);
+		else
+			record_unknown(e, r, &k->was, k->why);
+		free(k);
+	}
 }
 
 void
@@ -370,6 +476,10 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 			break;
 		s->busy = s->overdue = false;
 		s->made++;
+		if (!batch_ready(e)) {
+			keep(e, r, &was, m, "");
+			return;
+		}
 		/*
 		 * The token works on while we write, unless there is doubt: a
 		 * worker whose key did not sign may be on its way out.
@@ -389,7 +499,10 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		if (!s->busy || m->u.no.job != s->job)
 			break;
 		s->busy = s->overdue = false;
-		record_refused(e, r, s, &was, &m->u.no);
+		if (!batch_ready(e))
+			keep(e, r, &was, m, "");
+		else
+			record_refused(e, r, s, &was, &m->u.no);
 		return;
 	case HSM_UNKNOWN:
 		if (!s->busy || m->u.no.job != s->job)
@@ -399,7 +512,7 @@ answer_message(struct engine *e, struct repo *r, struct slot *s,
 		answer_no_text(&m->u.no, why);
 		if (m->u.no.group == CKRG_TOKEN)
 			r->looked = false;
-		record_unknown(e, r, &was, why);
+		unknown_or_keep(e, r, &was, why);
 		repo_making_failed(e, r, why);
 		return;
 	default:
@@ -420,10 +533,12 @@ answer_exit(struct engine *e, struct repo *r, struct slot *s, bool asked,
 		r->deaths++;
 		(void)snprintf(why, sizeof(why),
 		    "its worker ended (%s) while making it", how);
-		record_unknown(e, r, &was, why);
+		metric_errors(e, r->name)->deaths++;
+		unknown_or_keep(e, r, &was, why);
 		repo_making_failed(e, r, why);
 	} else if (was.starting || !was.leaving) {
 		r->deaths++;
+		metric_errors(e, r->name)->deaths++;
 		(void)snprintf(why, sizeof(why), "a worker ended (%s) %s", how,
 		    was.starting ? "before it was ready" : "while idle");
 		repo_making_failed(e, r, why);
@@ -436,5 +551,5 @@ answer_stuck(struct engine *e, struct repo *r, struct slot *s)
 	if (!s->busy)
 		return;
 	s->busy = s->overdue = false;
-	record_unknown(e, r, s, "its worker was killed and does not end");
+	unknown_or_keep(e, r, s, "its worker was killed and does not end");
 }

@@ -28,6 +28,24 @@ same_env(const struct conf_repository *a, const struct conf_repository *b)
 	return true;
 }
 
+static bool
+same_attributes(const struct conf_repository *a,
+    const struct conf_repository *b)
+{
+	if (a->nattributes != b->nattributes)
+		return false;
+	for (size_t i = 0; i < a->nattributes; i++) {
+		const struct conf_attribute *x = &a->attributes[i];
+		const struct conf_attribute *y = &b->attributes[i];
+
+		if (x->public_half != y->public_half ||
+		    x->remove != y->remove || !same_text(x->name, y->name) ||
+		    !same_text(x->value, y->value))
+			return false;
+	}
+	return true;
+}
+
 /* Settings that a running worker was started with. */
 static bool
 same_worker(const struct conf_repository *a, const struct conf_repository *b)
@@ -40,7 +58,8 @@ same_worker(const struct conf_repository *a, const struct conf_repository *b)
 	    a->pin == b->pin && same_text(a->pin_path, b->pin_path) &&
 	    a->skip_public_key == b->skip_public_key &&
 	    a->allow_extraction == b->allow_extraction &&
-	    a->search_first == b->search_first && same_env(a, b);
+	    a->search_first == b->search_first && same_env(a, b) &&
+	    same_attributes(a, b);
 }
 
 static enum ksm_err
@@ -60,6 +79,8 @@ repo_new(struct engine *e, const char *name, struct repo **out,
 	idmap_init(&r->look.seen, seed);
 	idmap_init(&r->look.unknowns, seed);
 	idmap_init(&r->look.half_now, seed);
+	idmap_init(&r->job.seen, seed);
+	idmap_init(&r->job.halves, seed);
 	err = store_repository_get(e->store, name, &r->row, fail);
 	if (err == KSM_OK)
 		*out = r;
@@ -74,6 +95,7 @@ configure_repo_free(struct repo *r)
 	if (r == NULL)
 		return;
 	look_clear(&r->look);
+	job_clear(&r->job);
 	idmap_clear(&r->halves);
 	free(r->gens);
 	free(r);
@@ -106,17 +128,6 @@ slots_adopt(struct repo *r, size_t want)
 		if (r->gens[k].no != 0)
 			used = k + 1;
 	r->ngens = want < used ? used : want;
-}
-
-static bool
-repo_has_process(const struct repo *r)
-{
-	if (r->look.slot.no != 0)
-		return true;
-	for (size_t k = 0; k < r->ngens; k++)
-		if (r->gens[k].no != 0)
-			return true;
-	return false;
 }
 
 /* Repositories of the new configuration first, in its order. */
@@ -166,6 +177,8 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 
 		if (r->conf == NULL || !same_worker(r->conf, now)) {
 			look_abandon(e, r); /* it looks at something else */
+			errand_cut(e, r, "the configuration of its repository "
+					 "changed");
 			r->generation++;
 			r->looked = false;
 			backoff_ok(&r->backoff);
@@ -184,6 +197,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 		if (kept)
 			continue;
 		look_abandon(e, r);
+		errand_cut(e, r, "its repository is not configured any more");
 		r->conf = NULL;
 		r->generation++;
 		if (repo_has_process(r))
@@ -332,6 +346,21 @@ configure_surplus(struct engine *e)
 		(void)batch_commit(e);
 }
 
+static enum ksm_err
+in_force_remember(struct engine *e, const struct conf *c,
+    const struct plan *plan, struct ksm_fail *fail)
+{
+	char why[128];
+
+	(void)snprintf(why, sizeof(why),
+	    "%zu policies, %lld zones, %zu pools that require %lld keys",
+	    c->npolicies, (long long)c->zones, plan->npools,
+	    (long long)plan->required);
+	return store_history_add(e->store, engine_wall(e), ACTOR_DAEMON,
+	    "configuration in force", c->file == NULL ? "" : c->file, why,
+	    fail);
+}
+
 enum ksm_err
 engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 {
@@ -342,6 +371,8 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	size_t nrepos = 0;
 
 	(void)batch_commit(e);
+	if (e->dead && (err = batch_may(e, fail)) != KSM_OK)
+		goto out;
 	err = plan_make(c, NULL, &plan, fail);
 	if (err != KSM_OK)
 		goto out;
@@ -349,6 +380,7 @@ engine_configure(struct engine *e, struct conf *c, struct ksm_fail *fail)
 	    (err = pool_rows(e, &plan, &runs, fail)) != KSM_OK ||
 	    (err = zones_remember(e, c, fail)) != KSM_OK ||
 	    (err = surplus_sort_out(e, runs, plan.npools, fail)) != KSM_OK ||
+	    (err = in_force_remember(e, c, &plan, fail)) != KSM_OK ||
 	    (err = store_commit(e->store, fail)) != KSM_OK)
 		goto out;
 

@@ -34,7 +34,7 @@ dispatch_pool_name(const struct plan_pool *p, char out[400])
 static int64_t
 pool_stock(const struct plan_pool *p)
 {
-	return p->required - p->deficit;
+	return p->target - p->deficit;
 }
 
 /* Below critical there is no time to be polite. */
@@ -52,6 +52,8 @@ dispatch_auto_made(struct engine *e, struct prun *run, int64_t n)
 
 	if (run->auto_made == n)
 		return true;
+	if (!batch_ready(e))
+		return false;
 	run->auto_made = n;
 	return batch_stored(e,
 	    store_pool_auto(e->store, run->row, n, &fail), &fail,
@@ -77,9 +79,10 @@ auto_run_look(struct engine *e)
 	struct ksm_fail fail;
 	bool any = false;
 
+	/* As long as anything of it goes on, it is the same refill. */
 	for (size_t i = 0; i < e->plan.npools; i++)
 		any = any || e->runs[i].automatic;
-	if (any == e->auto_running)
+	if (any == e->auto_running || !batch_ready(e))
 		return;
 	e->auto_running = any;
 	if (any) {
@@ -94,11 +97,19 @@ auto_run_look(struct engine *e)
 		(void)batch_stored(e,
 		    store_run_start(e->store, &e->auto_run, &fail), &fail,
 		    "record a refill");
+		batch_history(e, ACTOR_DAEMON, "refill started", "",
+		    "%lld keys to make", (long long)e->auto_run.wanted);
 	} else {
 		e->auto_run.ended = engine_wall(e);
 		(void)batch_stored(e,
 		    store_run_end(e->store, &e->auto_run, &fail), &fail,
 		    "record a refill");
+		batch_history(e, ACTOR_DAEMON, "refill ended", "",
+		    "%lld keys made, %lld failed",
+		    (long long)e->auto_run.made,
+		    (long long)e->auto_run.failed);
+		if (e->plan.deficit == 0)
+			e->last_topup = e->auto_run.ended;
 	}
 }
 
@@ -109,9 +120,10 @@ run_start_automatic(struct plan_pool *p, struct prun *run)
 
 	run->automatic = true;
 	dispatch_pool_name(p, name);
-	log_info("pool %s: %lld of %lld keys, under low water (%lld); a refill "
-		 "starts%s",
-	    name, (long long)pool_stock(p), (long long)p->required,
+	LOG_POOL(LOGL_INFO, p,
+	    "pool %s: %lld of %lld keys, under low water (%lld); a refill "
+	    "starts%s",
+	    name, (long long)pool_stock(p), (long long)p->target,
 	    (long long)p->low_water,
 	    pool_urgent(p) ? " at full speed" : ", paced");
 }
@@ -129,8 +141,8 @@ run_look(struct engine *e, size_t i)
 	    (!run->explicit || p->stock[KEY_MADE] == 0)) {
 		if ((run->automatic || run->explicit) && p->deficit == 0) {
 			dispatch_pool_name(p, name);
-			log_info("pool %s: filled, %lld keys", name,
-			    (long long)p->required);
+			LOG_POOL(LOGL_INFO, p, "pool %s: filled, %lld keys",
+			    name, (long long)p->target);
 		}
 		run->automatic = run->explicit = false;
 		if (p->deficit == 0)
@@ -144,21 +156,24 @@ run_look(struct engine *e, size_t i)
 		run->automatic = false;
 		dispatch_pool_name(p, name);
 		if (p->make > 0)
-			log_warning("pool %s: %lld keys more are held back by "
-				    "MaxPerRun (%lld); `ksmctl topup --policy "
-				    "%s --max %lld` makes them",
+			LOG_POOL(LOGL_WARNING, p,
+			    "pool %s: %lld keys more are held back by "
+			    "MaxPerRun (%lld); `ksmctl topup --policy %s --max "
+			    "%lld` makes them",
 			    name, (long long)p->make,
 			    (long long)p->settings.max_per_run, p->policy,
 			    (long long)p->make);
 	}
 	if (!run->automatic && !run->explicit && !run->blocked &&
-	    !e->stopping && !topup_pending(e, p->policy) && p->strategy != STRATEGY_MANUAL && p->make > 0 &&
+	    !e->stopping && !pause_now(e) && !e->recover &&
+	    !topup_pending(e, p->policy) &&
+	    p->strategy != STRATEGY_MANUAL && p->make > 0 &&
 	    pool_stock(p) < p->low_water &&
 	    run->auto_made < p->settings.max_per_run)
 		run_start_automatic(p, run);
 }
 
-/* A refill that a restart cut off goes on to required. */
+/* A refill that a restart cut off goes on to its target. */
 void
 dispatch_configure(struct engine *e)
 {
@@ -247,8 +262,11 @@ queue_drop(struct engine *e, struct prun *run)
 	for (size_t k = 0; k < n; k++) {
 		if (!batch_stored(e,
 			store_key_refused(e->store, &run->queue[k], &fail),
-			&fail, "drop an intended key"))
+			&fail, "drop an intended key")) {
+			/* Nobody else knows of them: they are settled. */
+			e->recover = e->lost = true;
 			return;
+		}
 		batch_noted(e);
 		stock_moved(e, run->row, KEY_INTENDED, KEY__STATES);
 	}
@@ -285,7 +303,8 @@ static bool
 repo_open(const struct engine *e, const struct repo *r)
 {
 	return repo_usable(r) && r->looked && !e->stopping &&
-	    !e->recover && !e->clock_bad;
+	    !e->recover && !e->clock_bad &&
+	    e->pause.until == 0;
 }
 
 static bool
@@ -311,7 +330,7 @@ pool_paced(const struct plan_pool *p, const struct prun *run,
 
 /*
  * The pool of this repository that is worst off: least stock for what it
- * requires. Paced pools wait for the next slot of time.
+ * aims at. Paced pools wait for the next slot of time.
  */
 static bool
 pool_choose(struct engine *e, const struct repo *r, size_t *out,
@@ -333,8 +352,8 @@ pool_choose(struct engine *e, const struct repo *r, size_t *out,
 		}
 		best = &e->plan.pools[*out];
 		if (!found ||
-		    (__int128)pool_stock(p) * best->required <
-			(__int128)pool_stock(best) * p->required)
+		    (__int128)pool_stock(p) * best->target <
+			(__int128)pool_stock(best) * p->target)
 			*out = i;
 		found = true;
 	}
@@ -455,8 +474,8 @@ static void
 repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 {
 	ksm_msec left = dispatch_wait(e, r);
-	bool yield_to_look = r->single &&
-	    (r->look.slot.no != 0 || look_due(e, r));
+	bool yield_to_look = (r->single &&
+	    (r->look.slot.no != 0 || look_due(e, r))) || errand_crowded(e, r);
 	size_t pool = 0;
 
 	for (size_t k = 0; k < r->ngens; k++) {
@@ -466,7 +485,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 
 		if (idle &&
 		    (s->generation != r->generation || yield_to_look ||
-			!repo_usable(r) ||
+			!repo_usable(r) || e->pause.until != 0 ||
 			(r->conf->recycle_after > 0 &&
 			    s->made >= r->conf->recycle_after) ||
 			dispatch_spare(r, k)))

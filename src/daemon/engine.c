@@ -3,7 +3,8 @@
  * batch.c (the store), stock.c (counts) and repo.c (repositories and their
  * workers); with those, configure.c changes what is in force, dispatch.c
  * chooses keys, answer.c hears what became of them, topup.c serves who asked,
- * settle.c looks at the token and judge.c at each key, view.c answers commands.
+ * settle.c looks at the token and judge.c at each key, errand.c does there what
+ * an operator asked for, order.c what needs no token, view.c answers commands.
  */
 #include "engine.h"
 
@@ -25,7 +26,7 @@ being_made(const struct engine *e, const struct key_id *id)
 			if (s->busy && key_id_cmp(&s->id, id) == 0)
 				return true;
 		}
-	return false;
+	return answer_is_kept(e, id); /* it was: that is written next */
 }
 
 /* As store_keys_orphan, but for keys that a worker of ours is making. */
@@ -92,35 +93,69 @@ write_again(struct engine *e)
 /*
  * A batch was lost: rows may be behind what happened. Every intended row but
  * those of running keys is treated as a daemon start does; a token that hangs
- * keeps no other one waiting.
+ * keeps no other one waiting. Where others only held the lock nothing is
+ * behind but what was kept.
  */
 static void
 recover_when_possible(struct engine *e, ksm_msec *wait)
 {
-	ksm_msec left = backoff_wait(&e->store_backoff, engine_steady(e));
-	int64_t n;
+	ksm_msec now = engine_steady(e), left = e->locked_at - now;
+	struct ksm_fail fail;
+	bool lost = e->lost;
+	int64_t n = 0;
 
 	if (!e->recover)
 		return;
+	for (size_t i = 0; i < e->nrepos; i++)
+		look_abandon(e, e->repos[i]); /* what it found was not kept */
+	if (e->dead)
+		return;
+	if (lost || e->gone)
+		left = backoff_wait(&e->store_backoff, now);
 	if (left > 0) {
 		if (left < *wait)
 			*wait = left;
 		return;
 	}
-	for (size_t i = 0; i < e->nrepos; i++)
-		look_abandon(e, e->repos[i]);
-	dispatch_drop_queues(e, true);
-	e->recover = false;
-	if (!orphan_the_others(e, &n) || !write_again(e) ||
+	if (e->gone)
+		return; /* batch_place_look ends that */
+	if (lost)
+		dispatch_drop_queues(e, true);
+	e->recover = e->lost = false;
+	if (!batch_stored(e, store_begin(e->store, &fail), &fail, "begin") ||
+	    (lost && !orphan_the_others(e, &n)) || !write_again(e) ||
 	    !batch_commit(e)) {
 		e->recover = true;
+		e->lost = e->lost || lost;
 		return;
 	}
-	log_notice("the database works again; %lld keys are settled now",
-	    (long long)n);
+	e->locked_since = 0;
 	backoff_ok(&e->store_backoff);
-	for (size_t i = 0; i < e->nrepos; i++)
+	if (lost)
+		log_notice("the database works again; %lld keys are settled "
+			   "now",
+		    (long long)n);
+	else
+		log_notice("the database can be written again; what waited is "
+			   "recorded now");
+	answer_kept(e);
+	for (size_t i = 0; lost && i < e->nrepos; i++)
 		e->repos[i]->looked = false;
+}
+
+/* The newest finished run, as far as it tells whether all was full then. */
+static enum ksm_err
+last_topup_read(struct engine *e, struct ksm_fail *fail)
+{
+	struct store_run run;
+	enum ksm_err err = store_run_last(e->store, &run, fail);
+
+	if (err == KSM_ENOENT)
+		return KSM_OK;
+	if (err == KSM_OK && run.held == 0 && run.failed == 0 &&
+	    run.made >= run.wanted)
+		e->last_topup = run.ended;
+	return err;
 }
 
 enum ksm_err
@@ -137,7 +172,12 @@ engine_new(struct store *st, const struct engine_io *io, struct engine **out,
 	e->io = *io;
 	conf_init(&e->conf);
 	e->tallies_old = true;
+	e->kept_end = &e->kept;
 	err = store_newest(st, &e->newest, fail);
+	if (err == KSM_OK)
+		err = store_pause_get(st, &e->pause, fail);
+	if (err == KSM_OK)
+		err = last_topup_read(e, fail);
 	if (err == KSM_OK)
 		err = store_keys_orphan(st, engine_wall(e), &n, fail);
 	if (err == KSM_OK)
@@ -162,6 +202,9 @@ engine_free(struct engine *e)
 	(void)batch_commit(e);
 	while (e->tickets != NULL)
 		engine_topup_forget(e, e->tickets->number);
+	answer_kept_clear(e);
+	errand_clear(e);
+	metric_clear(e);
 	for (size_t i = 0; i < e->nrepos; i++)
 		configure_repo_free(e->repos[i]);
 	free(e->repos);
@@ -222,7 +265,7 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	 */
 	if (r->row.pin_print[0] == '\0')
 		return;
-	log_notice("repository %s: its PIN source may have changed; the worker "
+	LOG_REPO(LOGL_NOTICE, r, "repository %s: its PIN source may have changed; the worker "
 		   "looks, and logs in only with another PIN",
 	    r->name);
 	/* The print stays: the worker refuses to try the same PIN. */
@@ -238,13 +281,20 @@ engine_run(struct engine *e)
 	ksm_msec wait = 60 * 1000;
 
 	clock_look(e);
+	batch_place_look(e, &wait);
 	recover_when_possible(e, &wait);
+	pause_look(e, &wait);
 	stock_levels(e);
 	for (size_t i = 0; i < e->nrepos; i++) {
-		e->repos[i]->hold = false; /* set again by who still waits */
-		parked_look(e, e->repos[i], &wait);
-		if (!e->recover)
-			look_run(e, e->repos[i], &wait);
+		struct repo *r = e->repos[i];
+
+		r->hold = false; /* set again by who still waits */
+		parked_look(e, r, &wait);
+		/* They take turns; one that waits for a key lets the other. */
+		if (!e->recover && !errand_running(r))
+			look_run(e, r, &wait);
+		errand_run(e, r, &wait);
+		repo_troubled(e, r);
 	}
 	dispatch_run(e, &wait);
 	batch_commit_due(e, &wait);
@@ -265,6 +315,8 @@ engine_on_message(struct engine *e, worker_no no, struct hsm_msg *m)
 		return;
 	if (s == &r->look.slot)
 		look_message(e, r, m);
+	else if (s == &r->job.slot)
+		errand_message(e, r, m);
 	else
 		answer_message(e, r, s, m);
 }
@@ -279,13 +331,13 @@ engine_on_overdue(struct engine *e, worker_no no)
 	if (s == NULL)
 		return;
 	s->overdue = true;
-	if (s != &r->look.slot)
+	if (!s->looking)
 		key_id_format(&s->id, id);
-	log_warning("repository %s: worker %lld (%s) gives no answer within "
+	LOG_REPO(LOGL_WARNING, r,"repository %s: worker %lld (%s) gives no answer within "
 		    "its deadline%s%s; %s, other repositories are not affected",
 	    r->name, (long long)no, worker_purpose_text(s->purpose),
 	    id[0] == '\0' ? "" : ", key ", id,
-	    s == &r->look.slot ? "it only looked and is ended"
+	    s->looking ? "it only looked and is ended"
 	    : r->conf != NULL && r->conf->on_overdue == OVERDUE_KILL
 		? "it goes on until OnOverdue ends it"
 		: "it goes on");
@@ -301,6 +353,8 @@ engine_on_exit(struct engine *e, worker_no no, bool asked, const char *how)
 		return;
 	if (s == &r->look.slot)
 		look_exit(e, r, how);
+	else if (s == &r->job.slot)
+		errand_exit(e, r, how);
 	else
 		answer_exit(e, r, s, asked, how);
 }
@@ -320,6 +374,8 @@ engine_on_deaf(struct engine *e, worker_no no)
 			    "a worker closed its socket before it had seen "
 			    "everything");
 		look_abandon(e, r);
+	} else if (s == &r->job.slot) {
+		errand_cut(e, r, "its worker closed its socket");
 	} else {
 		repo_making_failed(e, r,
 		    "a worker closed its socket and goes on running");
@@ -339,9 +395,11 @@ engine_on_stuck(struct engine *e, worker_no no)
 	s->stuck = true;
 	if (s == &r->look.slot)
 		look_abandon(e, r);
+	else if (s == &r->job.slot)
+		errand_stuck(e, r);
 	else
 		answer_stuck(e, r, s);
-	log_error("repository %s: worker %lld cannot be ended (it hangs in the "
+	LOG_REPO(LOGL_ERROR, r,"repository %s: worker %lld cannot be ended (it hangs in the "
 		  "kernel); nothing is started in its place",
 	    r->name, (long long)no);
 }
@@ -352,10 +410,12 @@ engine_stop(struct engine *e)
 	if (e->stopping)
 		return;
 	e->stopping = true;
+	e->stop_at = engine_steady(e);
 	for (size_t i = 0; i < e->nrepos; i++) {
 		struct repo *r = e->repos[i];
 
 		look_abandon(e, r);
+		errand_cut(e, r, "ksmpoold is stopping");
 		for (size_t k = 0; k < r->ngens; k++)
 			if (r->gens[k].no != 0 && !r->gens[k].busy)
 				repo_worker_leave(e, &r->gens[k]);
@@ -367,7 +427,9 @@ engine_stop(struct engine *e)
 bool
 engine_stopped(const struct engine *e)
 {
-	return e->stopping && !repo_any_busy(e) &&
-	    !store_batch_open(e->store);
+	if (!e->stopping || repo_any_busy(e) || store_batch_open(e->store))
+		return false;
+	/* A lock that lasts is not waited for: the next start settles. */
+	return e->kept == NULL || e->dead ||
+	    e->io.steady(e->io.ctx) - e->stop_at >= LOCKED_LONG_MS / 10;
 }
-

@@ -140,6 +140,8 @@ int64_t engine_pool_held(struct engine *e, size_t pool);
 ksm_msec engine_pool_rate(struct engine *e, size_t pool);
 /* True and the words when the clock is behind the newest record. */
 bool engine_clock_trouble(struct engine *e, char out[256]);
+/* True and the words when the database cannot be written now, or ever again. */
+bool engine_store_trouble(struct engine *e, char out[256]);
 
 /*
  * An explicit top-up of all pools, or those of `policy`. Pools that are full

@@ -1,15 +1,16 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
- * dispatch.c, answer.c, topup.c, settle.c with judge.c, view.c, and under them
- * batch.c, stock.c and repo.c.
+ * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c, view.c,
+ * order.c, and under them batch.c, stock.c, repo.c and metric.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
- * One repository has generator slots (<Sessions> of them) and one look. A
- * look is one freshly exec'd process that enumerates the token, and
+ * One repository has generator slots (<Sessions> of them), one look and one
+ * errand. A look is one freshly exec'd process that enumerates the token, and
  * everything that follows from what it saw: it verifies the keys of a group,
  * settles unknown ones, finds missing ones. It is the only place where a
- * key's presence is judged.
+ * key's presence is judged. An errand is what an operator asked for; it and a
+ * look take turns.
  */
 #ifndef KSMPOOL_ENGINE_PARTS_H
 #define KSMPOOL_ENGINE_PARTS_H
@@ -42,11 +43,18 @@
 #define TOPUP_LOOK_MS	(60 * 1000) /* an older look is taken again */
 #define TICKETS_KEPT	64 /* finished, not fetched */
 #define LOOK_DEADLINE	(10 * 60) /* s, at least, for an enumeration */
+#define TROUBLED_TRIES	3    /* failures in a row that go into the history */
+#define LOCKED_MS	250  /* between tries while others hold the lock */
+#define LOCKED_LONG_MS	(120 * 1000) /* nobody waits for it any longer */
+#define PLACE_MS	1000 /* between looks at the file of the database */
+#define ERRAND_DEATHS	3    /* workers that one errand may lose */
+#define FOUND_MOST	100000 /* listed by one inventory; more are counted */
 
 struct slot {
 	worker_no no; /* 0: no process */
 	enum worker_purpose purpose;
 	bool starting, busy, leaving, overdue;
+	bool looking; /* what it was asked last changes nothing in the token */
 	bool stuck; /* cannot be reaped: the slot is lost */
 	int64_t job;
 	int64_t generation; /* of the settings it was started with */
@@ -82,6 +90,14 @@ struct look_half {
 	enum key_half half;
 };
 
+/* An array of ids that grows. */
+struct id_list {
+	struct key_id *ids;
+	size_t n, allocated;
+};
+bool id_list_add(struct id_list *l, const struct key_id *id);
+void id_list_clear(struct id_list *l);
+
 struct look {
 	enum look_step step;
 	struct slot slot;
@@ -98,11 +114,63 @@ struct look {
 	struct look_half *halves;
 	size_t nhalves, ahalves, at_half;
 	struct idmap half_now;	/* half pairs of this look */
+	struct id_list unfinished; /* destroying, and yet whole */
 	int64_t foreign, nameless;
 	int64_t pages, privates, publics; /* heard so far */
 	int64_t settled_gone, settled_made;
 	ksm_msec started;
 	bool again;		/* another look is needed at once */
+};
+
+/* What an operator asked for; see errand.c. */
+struct errand {
+	int64_t number;
+	enum errand_kind kind;
+	char repository[128];
+	char reason[256];
+	struct store_actor who;
+	int64_t debris;
+	bool forgotten; /* nobody waits for it: freed when it has ended */
+	struct errand_state state;
+	struct errand_item *items;
+	struct errand_found *found;
+	size_t afound;
+	struct errand *next; /* the one that was asked for later */
+};
+
+enum job_step {
+	JOB_IDLE,
+	JOB_START,   /* process started, no hello yet */
+	JOB_LIST,    /* it enumerates or inspects */
+	JOB_COMPARE, /* walking the rows */
+	JOB_SORT,    /* an inventory: what each id is */
+	JOB_NEXT,    /* between two ids */
+	JOB_PROVE,
+	JOB_ACT,     /* the token was asked to destroy something */
+	JOB_BETWEEN, /* a clean: the first of its two workers leaves */
+};
+
+struct sighting; /* one object, as an inventory saw it */
+
+/* The errand of a repository that is being run, and its worker. */
+struct job {
+	struct errand *errand; /* NULL: none */
+	enum job_step step;
+	struct slot slot;
+	int deaths;
+	int at_deaths;	/* of them, with this id */
+	bool crowded;	/* no session for it: others are to leave first */
+	char cut[256];	/* it is to end, with these words; "" */
+	size_t at;	/* of its items */
+	int64_t serial_limit, cursor, pages, privates, publics;
+	struct idmap seen;
+	struct idmap halves; /* a clean: what its first worker saw */
+	bool second;	     /* a clean: its second worker */
+	enum key_state *states; /* of its items; KEY__STATES: no row */
+	bool *singles;
+	struct sighting *sightings;
+	size_t nsightings, asightings;
+	int64_t debris;
 };
 
 struct repo {
@@ -125,6 +193,7 @@ struct repo {
 	struct slot *gens;
 	size_t ngens;
 	struct look look;
+	struct job job;
 	struct idmap halves; /* half pairs of the look before */
 	struct key_id poison; /* the key whose proof a look last died of */
 	int poison_deaths;
@@ -138,6 +207,7 @@ struct repo {
 	ksm_msec group_since; /* 0: no key waits to be verified */
 	ksm_msec waiting_at;	/* next look at the lock */
 	ksm_msec waiting_since;
+	bool troubled; /* the history says that it is degraded */
 	int64_t deaths;
 	int64_t orphans, foreign; /* pairs not on record, at the last look */
 	int64_t nameless;
@@ -180,6 +250,20 @@ struct ticket {
 	struct ticket *next;
 };
 
+/*
+ * What a generator said, or that it died, while the database could not be
+ * written: kept until it can be. At most one for each generator, which makes
+ * no other key until then.
+ */
+struct kept {
+	char repository[128];
+	worker_no no;
+	struct slot was;
+	struct hsm_msg m; /* HSM_GENERATED, HSM_REFUSED; else it is unknown */
+	char why[256];
+	struct kept *next;
+};
+
 struct engine {
 	struct store *store;
 	struct engine_io io;
@@ -200,8 +284,22 @@ struct engine {
 	bool clock_bad;
 	ksm_msec batch_since; /* 0: no results wait */
 	int batch_results;
-	bool recover; /* a batch was lost: settle as after a restart */
+	bool recover; /* the database cannot be written: nothing new is begun */
+	bool lost;    /* a batch was lost: settle as after a restart */
+	bool dead;    /* replaced or damaged: until we are started again */
+	bool gone;    /* the file is not there and could not be put back */
+	char store_why[256];
+	ksm_msec locked_since, locked_at, place_at, stop_at;
 	struct backoff store_backoff;
+	struct kept *kept, **kept_end;
+	struct store_pause pause;
+	struct errand *errands;
+	int64_t last_errand;
+	struct engine_metric *metrics;
+	size_t nmetrics;
+	struct engine_errors *errors;
+	size_t nerrors;
+	ksm_time last_topup;
 	bool stopping;
 	bool only_asked; /* --once: nothing is refilled by itself */
 };
@@ -216,6 +314,16 @@ bool batch_commit(struct engine *e);
 /* A result waits for its commit. */
 void batch_noted(struct engine *e);
 void batch_commit_due(struct engine *e, ksm_msec *wait);
+/* Can a result be written now? False while others hold the lock, too. */
+bool batch_ready(struct engine *e);
+/* Is the file still ours? */
+void batch_place_look(struct engine *e, ksm_msec *wait);
+/* KSM_OK, or why nothing an operator asks for can be put on record. */
+enum ksm_err batch_may(struct engine *e, struct ksm_fail *fail);
+/* One line of history, in the open batch. */
+void batch_history(struct engine *e, struct store_actor who, const char *what,
+    const char *subject, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* stock.c: counts of every pool row, and the plan's levels */
 void stock_levels(struct engine *e);
@@ -230,6 +338,9 @@ bool repo_usable(const struct repo *r);
 /* A worker is logging in. */
 bool repo_starting(const struct repo *r);
 bool repo_any_busy(const struct engine *e);
+bool repo_has_process(const struct repo *r);
+/* Its troubles as the history tells them: when they begin and end. */
+void repo_troubled(struct engine *e, struct repo *r);
 /* The repository failed: back off, once more longer. */
 void repo_failed(struct engine *e, struct repo *r, const char *why);
 /*
@@ -298,6 +409,10 @@ void answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
 enum ksm_err answer_key_fresh(struct engine *e, const struct key_id *id,
     const struct key_facts *facts, struct ksm_fail *check);
 void answer_no_text(const struct hsm_no *no, char out[256]);
+/* The database takes results again. */
+void answer_kept(struct engine *e);
+bool answer_is_kept(const struct engine *e, const struct key_id *id);
+void answer_kept_clear(struct engine *e);
 
 /* topup.c: refills that somebody asked for */
 void topup_run(struct engine *e);
@@ -316,5 +431,55 @@ void look_exit(struct engine *e, struct repo *r, const char *how);
 void look_abandon(struct engine *e, struct repo *r);
 bool look_due(struct engine *e, struct repo *r);
 void look_clear(struct look *l);
+
+/* errand.c */
+void errand_run(struct engine *e, struct repo *r, ksm_msec *wait);
+void errand_message(struct engine *e, struct repo *r, struct hsm_msg *m);
+void errand_exit(struct engine *e, struct repo *r, const char *how);
+void errand_stuck(struct engine *e, struct repo *r);
+/* End what is run for it, after the request that is open; `why` for whoever
+ * waits. */
+void errand_cut(struct engine *e, struct repo *r, const char *why);
+/* One is run, and looks wait. */
+bool errand_running(const struct repo *r);
+/* It needs the sessions of the others. */
+bool errand_crowded(const struct engine *e, const struct repo *r);
+/* Is that key being destroyed by it at this moment? */
+bool errand_holds(const struct repo *r, const struct key_id *id);
+/* Keys that were being destroyed when somebody died. */
+void errand_finish_keys(struct engine *e, struct repo *r,
+    const struct id_list *ids);
+void errand_clear(struct engine *e);
+void job_clear(struct job *j);
+
+/* view.c */
+/* Nothing is made and nothing looked at. */
+bool pause_now(struct engine *e);
+void pause_text(struct engine *e, char out[256]);
+
+/* order.c: what an operator orders, but topups and errands */
+void pause_look(struct engine *e, ksm_msec *wait);
+
+/* metric.c */
+void metric_made(struct engine *e, const char *repository, int alg, int bits,
+    ksm_msec took);
+/* Never NULL; what finds no room is counted where nobody reads it. */
+struct engine_errors *metric_errors(struct engine *e, const char *repository);
+void metric_clear(struct engine *e);
+
+/* Lines about something, for whoever reads them as fields. */
+#define LOG_REPO(level, r, ...)                                                \
+	log_event(level, &(struct log_about){ .repository = (r)->name },       \
+	    __VA_ARGS__)
+#define LOG_KEY(level, r, hex, ...)                                            \
+	log_event(level,                                                       \
+	    &(struct log_about){ .repository = (r)->name, .key = (hex) },      \
+	    __VA_ARGS__)
+#define LOG_POOL(level, p, ...)                                                \
+	log_event(level,                                                       \
+	    &(struct log_about){ .policy = (p)->policy,                        \
+		.role = key_role_text((p)->role),                              \
+		.repository = (p)->repository },                               \
+	    __VA_ARGS__)
 
 #endif

@@ -49,6 +49,25 @@ proof_add(struct look *l, const struct key_id *id)
 	return true;
 }
 
+bool
+id_list_add(struct id_list *l, const struct key_id *id)
+{
+	void *p = room(l->ids, l->n, &l->allocated, sizeof(*l->ids));
+
+	if (p == NULL)
+		return false;
+	l->ids = p;
+	l->ids[l->n++] = *id;
+	return true;
+}
+
+void
+id_list_clear(struct id_list *l)
+{
+	free(l->ids);
+	*l = (struct id_list){ 0 };
+}
+
 static bool
 half_add(struct look *l, const struct key_id *id, enum key_half half)
 {
@@ -187,6 +206,35 @@ judge_living(struct repo *r, struct look *l, const struct store_brief *b,
 	return move_add(l, &b->id, b->state, KEY_MISSING, why);
 }
 
+/*
+ * Somebody died while it was being destroyed. A whole pair is left to an
+ * errand, which proves it once more; a half goes like any other.
+ */
+static bool
+judge_destroying(struct repo *r, struct look *l, const struct store_brief *b,
+    enum sight sight, const struct idmap_entry *seen)
+{
+	enum ksm_err err;
+
+	if (errand_holds(r, &b->id))
+		return true; /* at this moment */
+	switch (sight) {
+	case SIGHT_NONE:
+		return move_add(l, &b->id, KEY_DESTROYING, KEY_DESTROYED,
+		    "it is not in the token any more");
+	case SIGHT_WHOLE:
+		return id_list_add(&l->unfinished, &b->id);
+	case SIGHT_HALF:
+		err = half_again(r, l, &b->id, seen);
+		if (err != KSM_OK)
+			return err == KSM_ENOENT;
+		return half_add(l, &b->id, half_of(seen));
+	case SIGHT_DOUBLED:
+		break; /* none of them is the one that was proven */
+	}
+	return true;
+}
+
 bool
 look_judge(struct repo *r, struct look *l, const struct store_brief *b)
 {
@@ -232,14 +280,7 @@ look_judge(struct repo *r, struct look *l, const struct store_brief *b)
 		return move_add(l, &b->id, KEY_MISSING, b->was,
 		    "it is in the token again");
 	case KEY_DESTROYING:
-		if (sight == SIGHT_NONE)
-			return move_add(l, &b->id, KEY_DESTROYING,
-			    KEY_DESTROYED, "it is not in the token any more");
-		if (sight == SIGHT_HALF && r->look.slot.purpose ==
-		    PURPOSE_SETTLER)
-			return half_add(l, &b->id, half_of(seen));
-		l->again = l->again || sight == SIGHT_HALF;
-		return true;
+		return judge_destroying(r, l, b, sight, seen);
 	case KEY_INTENDED:
 	case KEY_CONSUMED:
 	case KEY_DESTROYED:

@@ -23,9 +23,10 @@ repo_back_off(struct engine *e, struct repo *r, struct backoff *b,
 	(void)snprintf(r->why, sizeof(r->why), "%s", why);
 	e->io.random(e->io.ctx, &dice, sizeof(dice));
 	backoff_fail(b, engine_steady(e), dice);
+	metric_errors(e, r->name)->start += b == &r->backoff;
 	if (e->stopping)
 		return;
-	log_warning("repository %s: %s; tried again in %lld ms (failure %d in "
+	LOG_REPO(LOGL_WARNING, r, "repository %s: %s; tried again in %lld ms (failure %d in "
 		    "a row), other repositories go on",
 	    r->name, why, (long long)backoff_wait(b, engine_steady(e)),
 	    b->tries);
@@ -57,9 +58,15 @@ repo_trouble(struct engine *e, struct repo *r, enum repository_trouble trouble,
 	if (batch_stored(e,
 		store_repository_trouble(e->store, r->row.row, trouble, why,
 		    pin_print, r->row.since, &fail),
-		&fail, "record the trouble of a repository"))
+		&fail, "record the trouble of a repository")) {
+		batch_history(e, ACTOR_DAEMON,
+		    trouble == TROUBLE_PARKED ? "repository parked"
+					      : "repository alien",
+		    r->name, "%s", why);
 		(void)batch_commit(e);
+	}
 	r->looked = false;
+	errand_cut(e, r, why);
 	if (r->look.step == LOOK_IDLE)
 		repo_worker_leave(e, &r->look.slot);
 	for (size_t k = 0; k < r->ngens; k++)
@@ -74,7 +81,7 @@ repo_park(struct engine *e, struct repo *r, const char *why,
 	repo_trouble(e, r, TROUBLE_PARKED, why, pin_print);
 	if (r->conf != NULL)
 		e->io.pin_source_print(e->io.ctx, r->conf, r->pin_seen);
-	log_error("repository %s: %s; it is parked and no login is tried until "
+	LOG_REPO(LOGL_ERROR, r, "repository %s: %s; it is parked and no login is tried until "
 		  "%s`ksmctl repository resume %s`",
 	    r->name, why,
 	    pin_print[0] == '\0' ? "" : "its PIN is another one or ", r->name);
@@ -84,7 +91,7 @@ void
 repo_alien(struct engine *e, struct repo *r, const char *why)
 {
 	repo_trouble(e, r, TROUBLE_ALIEN, why, "");
-	log_error("repository %s: %s; the token is taken for another one: no "
+	LOG_REPO(LOGL_ERROR, r, "repository %s: %s; the token is taken for another one: no "
 		  "key of it is called missing and none is made. Bring the "
 		  "right token back and `ksmctl repository resume %s`, or "
 		  "accept this one with --accept-token",
@@ -107,6 +114,8 @@ repo_slot_find(struct engine *e, worker_no no, struct repo **r)
 		*r = e->repos[i];
 		if ((*r)->look.slot.no == no)
 			return &(*r)->look.slot;
+		if ((*r)->job.slot.no == no)
+			return &(*r)->job.slot;
 		for (size_t k = 0; k < (*r)->ngens; k++)
 			if ((*r)->gens[k].no == no)
 				return &(*r)->gens[k];
@@ -118,7 +127,8 @@ repo_slot_find(struct engine *e, worker_no no, struct repo **r)
 bool
 repo_starting(const struct repo *r)
 {
-	if (r->look.slot.no != 0 && r->look.slot.starting)
+	if ((r->look.slot.no != 0 && r->look.slot.starting) ||
+	    (r->job.slot.no != 0 && r->job.slot.starting))
 		return true;
 	for (size_t k = 0; k < r->ngens; k++)
 		if (r->gens[k].no != 0 && r->gens[k].starting)
@@ -147,6 +157,7 @@ repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
 {
 	struct ksm_fail fail;
 	enum ksm_err err;
+	bool alone;
 
 	if (repo_starting(r))
 		return false;
@@ -154,13 +165,15 @@ repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
 		r->hold = true;
 		return false;
 	}
+	/* An errand destroys no key that could still be in the making. */
+	alone = r->alone && s != &r->job.slot;
 	err = e->io.worker_start(e->io.ctx, ++e->last_no, r->conf, purpose,
-	    r->alone, r->row.pin_print, &fail);
-	if (err == KSM_EBUSY && r->alone) {
+	    alone, r->row.pin_print, &fail);
+	if (err == KSM_EBUSY && alone) {
 		if (!r->waiting)
 			r->waiting_since = engine_steady(e);
 		if (!r->waiting)
-			log_notice("repository %s: an earlier worker is still "
+			LOG_REPO(LOGL_NOTICE, r, "repository %s: an earlier worker is still "
 				   "finishing its key; waiting for it",
 			    r->name);
 		r->waiting = true;
@@ -172,10 +185,10 @@ repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
 		return false;
 	}
 	if (r->waiting)
-		log_notice("repository %s: the earlier worker is gone",
+		LOG_REPO(LOGL_NOTICE, r, "repository %s: the earlier worker is gone",
 		    r->name);
 	r->waiting = false;
-	r->alone = false;
+	r->alone = r->alone && !alone;
 	*s = (struct slot){ .no = e->last_no,
 		.purpose = purpose,
 		.starting = true,
@@ -194,7 +207,9 @@ repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
 	if (r->conf != NULL && r->conf->on_overdue == OVERDUE_KILL)
 		kill_after = r->conf->kill_after * 1000;
 	/* Who only looks may be killed: nothing is being made. */
-	if (m->type == HSM_ENUMERATE || m->type == HSM_PROVE)
+	s->looking = m->type == HSM_ENUMERATE || m->type == HSM_PROVE ||
+	    m->type == HSM_INSPECT;
+	if (s->looking)
 		kill_after = 0;
 	err = e->io.worker_send(e->io.ctx, s->no, m, deadline * 1000,
 	    kill_after, &fail);
@@ -217,12 +232,49 @@ repo_worker_leave(struct engine *e, struct slot *s)
 	e->io.worker_leave(e->io.ctx, s->no);
 }
 
+/* A key is being made, or something is being destroyed on command. */
 bool
 repo_any_busy(const struct engine *e)
 {
-	for (size_t i = 0; i < e->nrepos; i++)
-		for (size_t k = 0; k < e->repos[i]->ngens; k++)
-			if (e->repos[i]->gens[k].busy)
+	for (size_t i = 0; i < e->nrepos; i++) {
+		const struct repo *r = e->repos[i];
+
+		if (r->job.slot.busy && !r->job.slot.looking)
+			return true;
+		for (size_t k = 0; k < r->ngens; k++)
+			if (r->gens[k].busy)
 				return true;
+	}
 	return false;
+}
+
+bool
+repo_has_process(const struct repo *r)
+{
+	if (r->look.slot.no != 0 || r->job.slot.no != 0)
+		return true;
+	for (size_t k = 0; k < r->ngens; k++)
+		if (r->gens[k].no != 0)
+			return true;
+	return false;
+}
+
+/* One row when it begins and one when it ends, however often it fails. */
+void
+repo_troubled(struct engine *e, struct repo *r)
+{
+	int tries = dispatch_tries(e, r);
+
+	if (r->conf == NULL || e->recover)
+		return;
+	if (!r->troubled && tries >= TROUBLED_TRIES) {
+		r->troubled = true;
+		batch_history(e, ACTOR_DAEMON, "repository degraded", r->name,
+		    "%s", r->why);
+	} else if (r->troubled && tries == 0 &&
+	    r->row.trouble == TROUBLE_NONE && r->looked) {
+		r->troubled = false;
+		batch_history(e, ACTOR_DAEMON, "repository recovered", r->name,
+		    "after: %s", r->why);
+	}
 }

@@ -36,6 +36,7 @@ look_clear(struct look *l)
 	idmap_clear(&l->seen);
 	idmap_clear(&l->unknowns);
 	idmap_clear(&l->half_now);
+	id_list_clear(&l->unfinished);
 	l->moves = NULL;
 	l->proofs = NULL;
 	l->halves = NULL;
@@ -100,7 +101,8 @@ look_warms(struct engine *e, struct repo *r)
 static bool
 look_may(const struct engine *e, const struct repo *r)
 {
-	return repo_usable(r) && !e->stopping && !e->recover;
+	return repo_usable(r) && !e->stopping && !e->recover &&
+	    e->pause.until == 0;
 }
 
 bool
@@ -201,7 +203,7 @@ orphans_count(struct engine *e, struct repo *r)
 			memcpy(first, id, sizeof(first));
 	}
 	if (n > 0 && n != r->orphans)
-		log_error("repository %s: %lld keys of this installation are "
+		LOG_REPO(LOGL_ERROR, r, "repository %s: %lld keys of this installation are "
 			  "in the token but not in the database (the first is "
 			  "%s): the database is older than the token. Restore "
 			  "the newer one",
@@ -260,7 +262,7 @@ look_compare(struct engine *e, struct repo *r)
 		r->foreign += s->known ? 0 : 1;
 	}
 	if (l->nameless > r->nameless)
-		log_notice("repository %s: %lld nameless objects in the token, "
+		LOG_REPO(LOGL_NOTICE, r, "repository %s: %lld nameless objects in the token, "
 			   "debris of workers that were killed; they are no "
 			   "keys and are left alone",
 		    r->name, (long long)l->nameless);
@@ -268,7 +270,7 @@ look_compare(struct engine *e, struct repo *r)
 	orphans_count(e, r);
 	r->foreign -= r->orphans;
 	if (!r->looked && r->foreign > 0 && store_serial_last(e->store) == 0)
-		log_warning("repository %s: %lld key pairs are in the token and "
+		LOG_REPO(LOGL_WARNING, r, "repository %s: %lld key pairs are in the token and "
 			    "this database has never made one; if a database "
 			    "was lost, restore it before anything else",
 		    r->name, (long long)r->foreign);
@@ -287,14 +289,16 @@ move_log(struct repo *r, const struct look_move *m)
 
 	key_id_format(&m->id, id);
 	if (m->to == KEY_MISSING || m->to == KEY_QUARANTINED)
-		log_error("repository %s: key %s was %s and is now %s: %s",
+		LOG_KEY(LOGL_ERROR, r, id,
+		    "repository %s: key %s was %s and is now %s: %s",
 		    r->name, id, key_state_text(m->from),
 		    key_state_text(m->to), m->why);
 	else if (m->from == KEY_UNKNOWN && m->to == KEY_GONE)
-		log_debug("repository %s: key %s is gone: %s", r->name, id,
-		    m->why);
+		LOG_KEY(LOGL_DEBUG, r, id,
+		    "repository %s: key %s is gone: %s", r->name, id, m->why);
 	else if (m->to != KEY_READY || m->from != KEY_MADE)
-		log_notice("repository %s: key %s was %s and is now %s: %s",
+		LOG_KEY(LOGL_NOTICE, r, id,
+		    "repository %s: key %s was %s and is now %s: %s",
 		    r->name, id, key_state_text(m->from),
 		    key_state_text(m->to), m->why);
 }
@@ -334,6 +338,7 @@ look_prove(struct engine *e, struct repo *r)
 {
 	struct look *l = &r->look;
 	struct hsm_msg m = { .type = HSM_PROVE };
+	uint8_t tag[KEY_TAG_LEN];
 	struct store_key *key;
 	struct ksm_fail fail;
 
@@ -363,8 +368,10 @@ look_prove(struct engine *e, struct repo *r)
 		look_abandon(e, r);
 		return;
 	}
+	store_tag_get(e->store, tag);
 	l->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
 		.bits = key->pool.bits,
+		.other_label = memcmp(l->slot.id.bytes, tag, sizeof(tag)) != 0,
 		.extractable = r->conf != NULL && r->conf->allow_extraction };
 	free(key);
 	e->io.random(e->io.ctx, l->slot.want.challenge, CHALLENGE_LEN);
@@ -409,6 +416,7 @@ look_end(struct engine *e, struct repo *r)
 	struct idmap was = r->halves;
 	bool first = !r->looked;
 	ksm_msec started = l->started;
+	struct id_list unfinished;
 
 	if (r->conf != NULL && r->conf->sync_path != NULL)
 		(void)batch_stored(e,
@@ -423,9 +431,12 @@ look_end(struct engine *e, struct repo *r)
 	r->halves = l->half_now;
 	l->half_now = was;
 	r->look_wanted = r->look_wanted || l->again;
+	unfinished = l->unfinished;
+	l->unfinished = (struct id_list){ 0 };
 	l->step = LOOK_IDLE;
 	look_clear(l);
 	if (!batch_commit(e)) {
+		id_list_clear(&unfinished);
 		repo_worker_leave(e, &l->slot);
 		return;
 	}
@@ -441,9 +452,12 @@ look_end(struct engine *e, struct repo *r)
 	backoff_ok(&r->backoff);
 	e->tallies_old = true;
 	configure_surplus(e);
+	errand_finish_keys(e, r, &unfinished);
+	id_list_clear(&unfinished);
 	if (first)
-		log_info("repository %s: token '%s' serial '%s' and database "
-			 "agree, or the differences are on record",
+		LOG_REPO(LOGL_INFO, r,
+		    "repository %s: token '%s' serial '%s' and database agree, "
+		    "or the differences are on record",
 		    r->name, r->row.token_label, r->row.token_serial);
 }
 
@@ -456,6 +470,7 @@ look_warm_fits(struct engine *e, struct repo *r)
 	if (s->no == 0 || s->starting || s->busy || s->leaving || s->stuck)
 		return false;
 	if (look_may(e, r) && s->generation == r->generation && !r->single &&
+	    !errand_crowded(e, r) &&
 	    repo_count(e, r, KEY_UNKNOWN) == 0 && r->halves.count == 0 &&
 	    engine_steady(e) - r->looked_ms < WARM_MS)
 		return true;
@@ -635,7 +650,7 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 	case KEY_UNKNOWN:
 		if (!key_adopt(e, r, key, facts, facts_ok, proved))
 			return;
-		log_line(proved ? LOGL_DEBUG : LOGL_ERROR,
+		LOG_KEY(proved ? LOGL_DEBUG : LOGL_ERROR, r, id,
 		    "repository %s: key %s exists: it was made when its "
 		    "worker ended; it is %s",
 		    r->name, id, proved ? "ready" : "quarantined");
@@ -670,8 +685,9 @@ proof_judge(struct engine *e, struct repo *r, const struct store_key *key,
 		batch_noted(e);
 		return;
 	}
-	log_error("repository %s: key %s is in the token but unusable: %s; it "
-		  "is missing now",
+	LOG_KEY(LOGL_ERROR, r, id,
+	    "repository %s: key %s is in the token but unusable: %s; it is "
+	    "missing now",
 	    r->name, id, why);
 	if (key_state_may(key->state, KEY_MISSING))
 		(void)key_moved(e, &key->id, key->state, KEY_MISSING, why);
@@ -736,7 +752,7 @@ half_kept(struct engine *e, struct repo *r, const char *why)
 	}
 	e->io.random(e->io.ctx, &dice, sizeof(dice));
 	backoff_fail(&r->cleaning, engine_steady(e), dice);
-	log_warning("repository %s: a half pair was not cleaned: %s; tried "
+	LOG_REPO(LOGL_WARNING, r, "repository %s: a half pair was not cleaned: %s; tried "
 		    "again in %lld ms",
 	    r->name, why,
 	    (long long)backoff_wait(&r->cleaning, engine_steady(e)));
@@ -757,7 +773,8 @@ half_gone(struct engine *e, struct repo *r, const struct key_id *id)
 		return;
 	}
 	key_id_format(id, hex);
-	log_notice("repository %s: key %s: %s", r->name, hex, why);
+	LOG_KEY(LOGL_NOTICE, r, hex, "repository %s: key %s: %s", r->name, hex,
+	    why);
 	if (key->state == KEY_UNKNOWN)
 		(void)key_moved(e, id, KEY_UNKNOWN, KEY_GONE, why);
 	else
@@ -872,6 +889,7 @@ look_exit(struct engine *e, struct repo *r, const char *how)
 	if (was.leaving)
 		return;
 	r->deaths++;
+	metric_errors(e, r->name)->deaths++;
 	if (r->look.step == LOOK_IDLE)
 		return; /* one that stayed; it was not looking */
 	if (r->look.step == LOOK_PROVE && was.busy) {

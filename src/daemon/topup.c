@@ -100,18 +100,50 @@ ticket_reach(struct engine *e, struct ticket *t, size_t pool)
 	(void)dispatch_auto_made(e, run, 0);
 }
 
+static enum ksm_err
+topup_history(struct engine *e, const struct ticket *t, const char *what,
+    struct ksm_fail *fail)
+{
+	const struct topup_state *st = &t->state;
+	char why[sizeof(((struct store_history *)0)->why)];
+
+	if (st->done)
+		(void)snprintf(why, sizeof(why),
+		    "%lld keys made, %lld failed, %lld held back%s%s%.380s",
+		    (long long)st->made, (long long)st->failed,
+		    (long long)st->held, st->full ? ", every pool is full" : "",
+		    st->trouble[0] == '\0' ? "" : "; ", st->trouble);
+	else
+		(void)snprintf(why, sizeof(why), "%lld keys to make%s",
+		    (long long)st->wanted,
+		    t->run.cause == RUN_ONCE ? ", once" : "");
+	return store_history_add(e->store, engine_wall(e),
+	    (struct store_actor){ t->run.uid, t->run.pid }, what,
+	    t->policy == NULL ? "" : t->policy, why, fail);
+}
+
 enum ksm_err
 engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
     struct ksm_fail *fail)
 {
 	struct ticket *t = NULL;
 	enum ksm_err err;
+	char paused[256];
 
+	if (e->dead && (err = batch_may(e, fail)) != KSM_OK)
+		return err;
 	if (want->policy != NULL &&
 	    conf_policy_find(&e->conf, want->policy) == NULL)
 		return ksm_failf(fail, KSM_ENOENT,
 		    "there is no policy %s; `ksmctl plan` names them",
 		    want->policy);
+	/* --once begins and ends with it, and tells the reason in its sum. */
+	if (pause_now(e) && want->cause != RUN_ONCE) {
+		pause_text(e, paused);
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "no key is made: %s; `ksmctl resume` ends the pause",
+		    paused);
+	}
 	t = calloc(1, sizeof(*t));
 	if (t == NULL ||
 	    (want->policy != NULL &&
@@ -144,6 +176,8 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		.started = engine_wall(e),
 		.wanted = t->state.wanted };
 	err = store_run_start(e->store, &t->run, fail);
+	if (err == KSM_OK)
+		err = topup_history(e, t, "topup started", fail);
 	if (err == KSM_OK)
 		err = store_commit(e->store, fail);
 	if (err != KSM_OK) {
@@ -192,15 +226,26 @@ engine_topup_forget(struct engine *e, int64_t ticket)
 		}
 }
 
+/* Another program's lock is waited for longer than a disk that fails. */
+static bool
+store_hopeless(struct engine *e)
+{
+	if (!e->recover)
+		return false;
+	return e->dead ||
+	    (e->lost || e->gone
+		    ? e->store_backoff.tries >= POOL_MISSES
+		    : engine_steady(e) - e->locked_since >= LOCKED_LONG_MS);
+}
+
 /* Will waiting longer not help this pool? */
 static bool
 pool_hopeless(struct engine *e, size_t i)
 {
 	const struct repo *r = dispatch_repo(e, &e->plan.pools[i]);
 
-	if (e->stopping || e->runs[i].blocked || e->clock_bad || r == NULL)
-		return true;
-	if (e->recover && e->store_backoff.tries >= POOL_MISSES)
+	if (e->stopping || e->runs[i].blocked || e->clock_bad || r == NULL ||
+	    pause_now(e) || store_hopeless(e))
 		return true;
 	/* An earlier worker has one key to finish, no longer. */
 	if (r->waiting && engine_steady(e) - r->waiting_since >
@@ -235,8 +280,7 @@ ticket_look(struct engine *e, struct ticket *t)
 		    p->stock[KEY_UNKNOWN] > 0 || p->stock[KEY_MADE] > 0)
 			finished = false;
 	}
-	if (!finished || (e->recover && !e->stopping &&
-	    e->store_backoff.tries < POOL_MISSES))
+	if (!finished || (e->recover && !e->stopping && !store_hopeless(e)))
 		return;
 	for (size_t i = 0; i < e->plan.npools; i++) {
 		const struct plan_pool *p = &e->plan.pools[i];
@@ -268,8 +312,13 @@ ticket_look(struct engine *e, struct ticket *t)
 	t->run.made = st->made;
 	t->run.failed = st->failed;
 	t->run.held = st->held;
-	if (batch_stored(e, store_run_end(e->store, &t->run, &fail), &fail,
-		"record a topup"))
+	if (full && t->policy == NULL)
+		e->last_topup = t->run.ended;
+	if (batch_ready(e) &&
+	    batch_stored(e, store_run_end(e->store, &t->run, &fail), &fail,
+		"record a topup") &&
+	    batch_stored(e, topup_history(e, t, "topup ended", &fail), &fail,
+		"write the history"))
 		(void)batch_commit(e);
 	log_notice("topup of %s: %lld keys made, %lld failed, %lld held back%s"
 		   "%s%s",

@@ -1,5 +1,5 @@
 /*
- * view.c - what commands ask the engine, and resume.
+ * view.c - what commands ask the engine; it changes nothing.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ engine_repositories(const struct engine *e)
 static enum repository_status
 repo_status(struct engine *e, const struct repo *r)
 {
-	bool stuck = r->look.slot.stuck;
+	bool stuck = r->look.slot.stuck || r->job.slot.stuck;
 
 	for (size_t k = 0; k < r->ngens; k++)
 		stuck = stuck || r->gens[k].stuck;
@@ -86,7 +86,7 @@ engine_repository_view(struct engine *e, size_t i, struct repository_view *out)
 	    r->row.token_label);
 	(void)snprintf(out->token_serial, sizeof(out->token_serial), "%s",
 	    r->row.token_serial);
-	out->overdue = r->look.slot.overdue;
+	out->overdue = r->look.slot.overdue + r->job.slot.overdue;
 	for (size_t k = 0; k < r->ngens; k++) {
 		out->generators += r->gens[k].no != 0;
 		out->busy += r->gens[k].busy;
@@ -126,10 +126,14 @@ engine_pool_trouble(struct engine *e, size_t pool, char out[256])
 	if (p->deficit == 0 && (p->required == 0 || view.status == REPO_OK ||
 	    view.status == REPO_STARTING))
 		return;
-	if (e->clock_bad)
+	if (e->dead)
+		(void)engine_store_trouble(e, out);
+	else if (pause_now(e))
+		pause_text(e, out);
+	else if (e->clock_bad)
 		(void)engine_clock_trouble(e, out);
 	else if (e->recover)
-		(void)snprintf(out, 256, "%s", "the database failed");
+		(void)engine_store_trouble(e, out);
 	else if (run->blocked)
 		(void)snprintf(out, 256, "%s", run->trouble);
 	else if (view.status != REPO_OK && view.status != REPO_STARTING)
@@ -183,46 +187,43 @@ engine_clock_trouble(struct engine *e, char out[256])
 	return true;
 }
 
-enum ksm_err
-engine_repository_resume(struct engine *e, const char *name, bool accept_token,
-    struct store_actor who, struct ksm_fail *fail)
+bool
+engine_store_trouble(struct engine *e, char out[256])
 {
-	struct repo *r = repo_find(e, name);
-	enum ksm_err err;
+	out[0] = '\0';
+	if (!e->recover)
+		return false;
+	(void)snprintf(out, 256, "%s%.180s",
+	    e->dead	? ""
+		: e->gone ? "the file of the database is gone and cannot be "
+			    "put back: "
+		: e->lost ? "the database failed: "
+			  : "the database cannot be written now: ",
+	    e->store_why);
+	return true;
+}
 
-	(void)who;
+bool
+pause_now(struct engine *e)
+{
+	return e->pause.until != 0;
+}
 
-	if (r == NULL || r->conf == NULL)
-		return ksm_failf(fail, KSM_ENOENT,
-		    "there is no repository %s; `ksmctl repository list` names "
-		    "them",
-		    name);
-	err = store_repository_trouble(e->store, r->row.row, TROUBLE_NONE, "",
-	    "", engine_wall(e), fail);
-	if (err == KSM_OK && accept_token)
-		err = store_repository_token(e->store, r->row.row, "", "",
-		    fail);
-	if (err == KSM_OK)
-		err = store_commit(e->store, fail);
-	if (err != KSM_OK) {
-		(void)batch_stored(e, err, fail, "resume a repository");
-		return err;
-	}
-	r->row.trouble = TROUBLE_NONE;
-	r->row.reason[0] = '\0';
-	r->row.pin_print[0] = '\0';
-	if (accept_token) {
-		r->row.token_label[0] = '\0';
-		r->row.token_serial[0] = '\0';
-	}
-	r->accept = accept_token;
-	r->looked = false;
-	backoff_ok(&r->backoff);
-	backoff_ok(&r->making);
-	for (size_t i = 0; i < e->plan.npools; i++)
-		if (pool_repo(e, i) == r)
-			e->runs[i].blocked = false;
-	log_notice("repository %s: resumed by an operator%s", r->name,
-	    accept_token ? ", its token is accepted as it is" : "");
-	return KSM_OK;
+void
+pause_text(struct engine *e, char out[256])
+{
+	char until[TIME_TEXT];
+
+	if (e->pause.until == PAUSE_OPEN)
+		(void)snprintf(until, sizeof(until), "%s", "resumed");
+	else
+		time_format(e->pause.until, until);
+	(void)snprintf(out, 256, "paused until %s%s%.180s", until,
+	    e->pause.reason[0] == '\0' ? "" : ": ", e->pause.reason);
+}
+
+void
+engine_pause_view(const struct engine *e, struct store_pause *out)
+{
+	*out = e->pause;
 }
