@@ -855,6 +855,107 @@ the_view_names_algorithms_as_we_do(void **ctx)
 	}
 }
 
+/* ---- more of listing ------------------------------------------------- */
+
+static void
+a_list_knows_age_algorithm_and_tag(void **ctx)
+{
+	static const struct {
+		struct key_filter f;
+		size_t n;
+	} cases[] = {
+		{ { .alg = 13 }, 22 },
+		{ { .alg = 8 }, 5 },
+		{ { .alg = 15 }, 0 },
+		{ { .by_tag = true, .tag = 1007 }, 1 },
+		{ { .by_tag = true, .tag = 2007 }, 1 },
+		{ { .by_tag = true, .tag = 3007 }, 1 },
+		{ { .by_tag = true, .tag = 0 }, 1 },
+		{ { .by_tag = true, .tag = 9 }, 0 },
+		{ { .created_before = T0 + 10 }, 10 },
+		{ { .created_before = T0 }, 0 },
+		{ { .by_created = true, .created_after = T0 + 5,
+		      .created_before = T0 + 10 }, 5 },
+		{ { .by_state = true, .state = KEY_MADE,
+		      .created_before = T0 + 10, .alg = 8 }, 0 },
+		{ { .by_state = true, .state = KEY_MADE, .alg = 8 }, 5 },
+	};
+	static struct store_key page[4];
+	struct bed *b = *ctx;
+	int64_t ec = pool_any(b);
+	int64_t rsa = pool_of(b, "default", ROLE_KSK, "hsm", 8, 2048);
+	struct key_id id;
+
+	for (int i = 0; i < 25; i++) {
+		struct store_made made = answer(T0 + i);
+
+		made.tag_zsk = i == 24 ? 0 : 1000 + i;
+		made.tag_ksk = 2000 + i;
+		made.tag_revoked = 3000 + i;
+		id = key_intended(b, i < 20 ? ec : rsa);
+		ok(b, store_key_made(b->st, &id, &made, T0 + i, &b->fail));
+	}
+	(void)key_intended(b, ec);
+	(void)key_in(b, ec, KEY_GONE, 0);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		int64_t cursor = 0, last = 0;
+		size_t n, total = 0;
+
+		do {
+			ok(b, store_keys_list(b->st, &cases[i].f, &cursor,
+				  page, nitems(page), &n, &b->fail));
+			assert_true(n == 0 || cursor > last);
+			last = cursor;
+			total += n;
+		} while (n > 0);
+		assert_int_equal(total, cases[i].n);
+	}
+}
+
+/* ---- adoption -------------------------------------------------------- */
+
+static void
+a_pair_that_is_there_already_gets_a_row_to_settle(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	struct key_id id = { { 0xde, 0xad } };
+	struct store_made made = answer(T0 + 5);
+	struct store_key k;
+
+	ok(b, store_key_adopt(b->st, pool, &id, "adopted: from the old tool",
+		  T0, &b->fail));
+	ok(b, store_commit(b->st, &b->fail));
+	k = key_look(b, &id);
+	assert_int_equal(k.state, KEY_UNKNOWN);
+	assert_string_equal(k.why, "adopted: from the old tool");
+	assert_int_equal(k.serial, 0);
+	assert_string_equal(k.pool.policy, "default");
+	made.adopted = true;
+	ok(b, store_key_made(b->st, &id, &made, T0 + 5, &b->fail));
+	assert_true(key_look(b, &id).adopted);
+}
+
+static void
+what_is_on_record_cannot_be_adopted(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	struct key_id id = key_in(b, pool, KEY_TAKEN, 0);
+	struct key_id other = { { 1 } };
+
+	ok(b, store_commit(b->st, &b->fail));
+	assert_int_equal(store_key_adopt(b->st, pool, &id, "", T0, &b->fail),
+	    KSM_EREFUSED);
+	assert_says(b, "on record already: it is taken, policy default");
+	assert_false(store_batch_open(b->st));
+	assert_int_equal(key_look(b, &id).state, KEY_TAKEN);
+	/* no such pool */
+	assert_int_equal(store_key_adopt(b->st, 4711, &other, "", T0,
+			     &b->fail), KSM_ESTORE);
+	assert_true(store_batch_lost(b->st));
+}
+
 int
 main(void)
 {
@@ -887,6 +988,9 @@ main(void)
 		opened(created_after_means_living_keys_no_backup_can_have),
 		opened(operators_see_keys_through_the_view),
 		opened(the_view_names_algorithms_as_we_do),
+		opened(a_list_knows_age_algorithm_and_tag),
+		opened(a_pair_that_is_there_already_gets_a_row_to_settle),
+		opened(what_is_on_record_cannot_be_adopted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

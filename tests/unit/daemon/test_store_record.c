@@ -330,6 +330,35 @@ a_run_ends_once_and_stays_on_record(void **ctx)
 	(void)sqlite3_close(db);
 }
 
+static void
+an_accepted_clock_ends_the_dispute_and_is_kept(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	struct key_id id = key_intended(b, pool);
+	struct store_made wild = answer(T0 + 400000000), made = answer(T0);
+	ksm_time newest = 0;
+
+	ok(b, store_key_made(b->st, &id, &wild, T0, &b->fail));
+	ok(b, store_newest(b->st, &newest, &b->fail));
+	assert_int_equal(newest, T0 + 400000000);
+	ok(b, store_newest_accept(b->st, T0, &b->fail));
+	ok(b, store_commit(b->st, &b->fail));
+	bed_close(b);
+	bed_open(b);
+	ok(b, store_newest(b->st, &newest, &b->fail));
+	assert_int_equal(newest, T0);
+	id = key_intended(b, pool);
+	made.ended = T0 + 1;
+	ok(b, store_key_made(b->st, &id, &made, T0 + 1, &b->fail));
+	ok(b, store_newest(b->st, &newest, &b->fail));
+	assert_int_equal(newest, T0 + 1);
+	/* there is nothing to accept in a record that is older */
+	ok(b, store_newest_accept(b->st, T0 + 100, &b->fail));
+	ok(b, store_newest(b->st, &newest, &b->fail));
+	assert_int_equal(newest, T0 + 1);
+}
+
 int
 main(void)
 {
@@ -349,6 +378,7 @@ main(void)
 		opened(zone_counts_that_cannot_be_leave_the_last_good_ones),
 		opened(the_last_run_is_the_newest_that_finished),
 		opened(a_run_ends_once_and_stays_on_record),
+		opened(an_accepted_clock_ends_the_dispute_and_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
