@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ksmpool/clock.h"
+
 #define LIST_PAGE 200 /* rows per command_more */
 
 json_t *
@@ -57,8 +59,28 @@ key_json_whole(const struct store_key *k)
 
 struct listing {
 	struct key_filter filter; /* its names are borrowed from the args */
+	bool backup; /* --created-after: what is in no backup? */
 	int64_t cursor, count;
 };
+
+/* --older-than and --newer-than, seen from now; with the dates, both hold. */
+static void
+ages_filter(const struct command_call *call, struct key_filter *f)
+{
+	int64_t older = arg_integer(call, "older_than", -1);
+	int64_t newer = arg_integer(call, "newer_than", -1);
+	ksm_time now = clock_wall();
+
+	if (older >= 0 && older < now &&
+	    (f->created_before == 0 || now - older < f->created_before))
+		f->created_before = now - older;
+	else if (older >= now)
+		f->created_before = 1;
+	if (newer >= 0 && (!f->by_created || now - newer > f->created_after)) {
+		f->by_created = true;
+		f->created_after = now - newer;
+	}
+}
 
 static void
 key_list_start(struct command_call *call)
@@ -75,13 +97,18 @@ key_list_start(struct command_call *call)
 		fail_memory(call);
 		return;
 	}
-	l->filter.by_created =
+	l->backup = l->filter.by_created =
 	    json_object_get(call->args, "created_after") != NULL;
 	l->filter.created_after = arg_integer(call, "created_after", 0);
 	l->filter.by_state = state != NULL &&
 	    key_state_find(state, &l->filter.state);
 	l->filter.by_role = role != NULL &&
 	    key_role_find(role, &l->filter.role);
+	l->filter.alg = arg_alg(call, "algorithm");
+	l->filter.by_tag = json_object_get(call->args, "tag") != NULL;
+	l->filter.tag = (int)arg_integer(call, "tag", 0);
+	l->filter.created_before = arg_integer(call, "created_before", 0);
+	ages_filter(call, &l->filter);
 	l->filter.policy = arg_text(call, "policy");
 	l->filter.repository = arg_text(call, "repository");
 	call->state = l;
@@ -121,7 +148,7 @@ key_list_end(struct command_call *call, const struct listing *l)
 	json_t *body = json_pack("{s:I}", "count", (json_int_t)l->count);
 	enum ksm_err err = KSM_OK;
 
-	if (l->filter.by_created && !l->filter.by_state) {
+	if (l->backup && !l->filter.by_state) {
 		err = store_counts(call->face->store, unsettled_add, &u,
 		    &fail);
 		if (body != NULL)
@@ -129,7 +156,7 @@ key_list_end(struct command_call *call, const struct listing *l)
 			    json_integer(u.n));
 	}
 	if (err == KSM_OK) {
-		result_send(call, l->filter.by_created && l->count > 0
+		result_send(call, l->backup && l->count > 0
 		    ? CTL_ATTENTION : CTL_OK, body);
 		return;
 	}
@@ -191,12 +218,58 @@ key_show_start(struct command_call *call)
 		    json_pack("{s:o}", "key", key_json_whole(&key)));
 }
 
+static void
+key_retire_start(struct command_call *call)
+{
+	const json_t *ids = json_object_get(call->args, "ids");
+	struct ksm_fail fail;
+	int64_t done = 0, refused = 0;
+	struct key_id id;
+	enum ksm_err err;
+
+	for (size_t i = 0; i < json_array_size(ids); i++) {
+		const char *text = json_string_value(json_array_get(ids, i));
+
+		fail.text[0] = '\0';
+		err = key_id_parse(text, &id)
+		    ? engine_key_retire(call->face->engine, &id,
+			  arg_text(call, "reason"), call_actor(call), &fail)
+		    : KSM_ENOENT;
+		if (err == KSM_ENOENT && fail.text[0] == '\0')
+			(void)ksm_failf(&fail, err, "no such key");
+		if (err != KSM_OK && err != KSM_ENOENT && err != KSM_EREFUSED) {
+			fail_err(call, err, "failed", &fail);
+			return;
+		}
+		done += err == KSM_OK;
+		refused += err != KSM_OK;
+		item_send(call, "keys",
+		    json_pack("{s:o, s:b, s:o}", "id", ctl_text(text), "done",
+			err == KSM_OK, "text",
+			text_or_null(err == KSM_OK ? NULL : fail.text)));
+	}
+	result_send(call, refused == 0 ? CTL_OK
+		: done == 0	       ? CTL_FAILED
+				       : CTL_ATTENTION,
+	    json_pack("{s:I, s:I}", "done", (json_int_t)done, "refused",
+		(json_int_t)refused));
+}
+
 static const struct command_arg key_list_args[] = {
 	{ "created_after", ARG_TIME, false },
+	{ "created_before", ARG_TIME, false },
+	{ "older_than", ARG_DURATION, false },
+	{ "newer_than", ARG_DURATION, false },
+	{ "algorithm", ARG_ALG, false },
+	{ "tag", ARG_TAG, false },
 	{ "state", ARG_STATE, false },
 	{ "policy", ARG_NAME, false },
 	{ "role", ARG_ROLE, false },
 	{ "repository", ARG_NAME, false },
+};
+static const struct command_arg key_retire_args[] = {
+	{ "ids", ARG_IDS, true },
+	{ "reason", ARG_TEXT, true },
 };
 static const struct command_arg key_show_args[] = {
 	{ "id", ARG_ID, true },
@@ -206,6 +279,8 @@ static const struct command commands[] = {
 	{ .name = "key list", ARGS(key_list_args), .start = key_list_start,
 	    .more = key_list_more, .end = state_free },
 	{ .name = "key show", ARGS(key_show_args), .start = key_show_start },
+	{ .name = "key retire", ARGS(key_retire_args), .right = RIGHT_ACT,
+	    .start = key_retire_start },
 };
 
 const struct command_group commands_key = { commands, nitems(commands) };

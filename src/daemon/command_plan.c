@@ -1,7 +1,9 @@
 #include "commands_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static json_t *
 term_json(const struct plan_term *t)
@@ -54,8 +56,11 @@ plan_pool_send(struct command_call *call, const struct plan_pool *p,
 	for (size_t i = 0; i < p->nterms; i++)
 		(void)json_array_append_new(terms, term_json(&p->terms[i]));
 	(void)json_object_update_new(pool,
-	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o,"
+		" s:o}",
 		"low_water", (json_int_t)p->low_water,
+		"target", (json_int_t)p->target,
+		"max_per_run", (json_int_t)p->settings.max_per_run,
 		"critical", (json_int_t)p->critical,
 		"make", (json_int_t)p->make,
 		"capacity_short", (json_int_t)p->capacity_short,
@@ -75,28 +80,29 @@ plan_token_send(struct command_call *call, const struct plan_token *t)
 	const struct conf_repository *r = t->repository;
 
 	item_send(call, "tokens",
-	    json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I}",
+	    json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:s, s:I, s:I}",
 		"repository", ctl_text(r->name),
-		"capacity", count_or_null(r->capacity, r->capacity >= 0),
+		"capacity", count_or_null(t->capacity, t->capacity >= 0),
 		"pairs_held", (json_int_t)t->pairs_held,
 		"pairs_make", (json_int_t)t->pairs_make,
 		"pairs_over", (json_int_t)t->pairs_over,
+		"pairs_need", (json_int_t)t->pairs_need,
+		"pairs_free", count_or_null(t->pairs_free, t->pairs_free >= 0),
+		"room", plan_room_text(t->room),
 		"objects_held", (json_int_t)t->objects_held,
 		"objects_make", (json_int_t)t->objects_make));
 }
 
 /* The plan for another number of zones, with the stock there is. */
 static enum ksm_err
-plan_what_if(const struct conf *conf, const struct plan *live, int64_t zones,
-    struct plan *out, struct ksm_fail *fail)
+plan_what_if(const struct conf *conf, const struct plan *live,
+    const struct plan_what_if *what, struct plan *out, struct ksm_fail *fail)
 {
-	struct plan_what_if what = PLAN_AS_CONFIGURED;
 	enum ksm_err err = KSM_OK;
 	struct plan tmp = { .pools = NULL };
 	int64_t *held = NULL;
 
-	what.zones = zones;
-	err = plan_make(conf, &what, &tmp, fail);
+	err = plan_make(conf, what, &tmp, fail);
 	if (err != KSM_OK)
 		goto out;
 	held = calloc(tmp.ntokens + 1, sizeof(*held));
@@ -142,51 +148,76 @@ pool_index(const struct plan *plan, const struct plan_pool *p)
 	return i;
 }
 
+/* -1: as configured. */
+static bool
+what_if_of(const struct command_call *call, struct plan_what_if *what)
+{
+	*what = (struct plan_what_if){
+		.zones = arg_integer(call, "zones", -1),
+		.horizon = arg_integer(call, "horizon", -1),
+		.emergency_rolls = arg_integer(call, "emergency_rolls", -1),
+		.capacity = arg_integer(call, "capacity", -1),
+	};
+	return what->zones >= 0 || what->horizon >= 0 ||
+	    what->emergency_rolls >= 0 || what->capacity >= 0;
+}
+
+/* One pool of `plan`, which may be another than the one in force. */
+static void
+plan_pool_one(struct command_call *call, const struct plan *live,
+    const struct plan *plan, const struct plan_pool *p)
+{
+	struct engine *e = call->face->engine;
+	/* Same configuration, same pools, unless we erred. */
+	size_t k = plan == live ? (size_t)(p - plan->pools)
+				: pool_index(live, p);
+	int64_t limit = p->settings.max_per_run, held = 0;
+	char trouble[256] = "";
+
+	if (k < live->npools) {
+		engine_pool_trouble(e, k, trouble);
+		held = engine_pool_held(e, k);
+	}
+	if (plan != live)
+		held = p->make > limit ? p->make - limit : 0;
+	plan_pool_send(call, p, trouble, held,
+	    k < live->npools ? engine_pool_rate(e, k) : 0);
+}
+
 static void
 plan_start(struct command_call *call)
 {
-	struct engine *e = call->face->engine;
 	const struct conf *conf;
 	const struct plan *live, *plan;
 	struct plan what_if = { .pools = NULL };
+	struct plan_what_if what;
 	struct ksm_fail fail = { .text = "" };
-	int64_t zones = arg_integer(call, "zones", -1), limit, held;
-	char trouble[256];
 	enum ksm_err err;
-	size_t k;
 
 	live = plan = plan_in_force(call, &conf);
 	if (live == NULL)
 		return;
-	if (zones >= 0) {
-		err = plan_what_if(conf, live, zones, &what_if, &fail);
+	if (what_if_of(call, &what)) {
+		err = plan_what_if(conf, live, &what, &what_if, &fail);
 		if (err != KSM_OK) {
 			fail_err(call, err, "failed", &fail);
 			goto out;
 		}
 		plan = &what_if;
 	}
-	for (size_t i = 0; i < plan->npools; i++) {
-		const struct plan_pool *p = &plan->pools[i];
-
-		/* Same configuration, same pools: i, unless we erred. */
-		k = plan == live ? i : pool_index(live, p);
-		trouble[0] = '\0';
-		if (k < live->npools)
-			engine_pool_trouble(e, k, trouble);
-		held = k < live->npools ? engine_pool_held(e, k) : 0;
-		if (plan != live) {
-			limit = p->settings.max_per_run;
-			held = p->make > limit ? p->make - limit : 0;
-		}
-		plan_pool_send(call, p, trouble, held,
-		    k < live->npools ? engine_pool_rate(e, k) : 0);
-	}
+	for (size_t i = 0; i < plan->npools; i++)
+		plan_pool_one(call, live, plan, &plan->pools[i]);
 	for (size_t i = 0; i < plan->ntokens; i++)
 		plan_token_send(call, &plan->tokens[i]);
 	result_send(call, CTL_OK,
-	    json_pack("{s:o, s:I, s:I, s:I, s:I}",
-		"what_if_zones", count_or_null(zones, zones >= 0),
+	    json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
+		"what_if_zones", count_or_null(what.zones, what.zones >= 0),
+		"what_if_horizon_s",
+		count_or_null(what.horizon, what.horizon >= 0),
+		"what_if_emergency_rolls", count_or_null(what.emergency_rolls,
+		    what.emergency_rolls >= 0),
+		"what_if_capacity",
+		count_or_null(what.capacity, what.capacity >= 0),
 		"zones", (json_int_t)zones_in_force(conf),
 		"required", (json_int_t)plan->required,
 		"deficit", (json_int_t)plan->deficit,
@@ -195,12 +226,64 @@ out:
 	plan_clear(&what_if);
 }
 
+/* ---- explain ---------------------------------------------------------- */
+
+/* POLICY[/ROLE[/REPOSITORY[/ALGORITHM[/SIZE]]]], in any case. */
+static bool
+pool_named(const struct plan_pool *p, const char *name)
+{
+	const struct alg *alg = alg_find(p->alg);
+	char whole[512];
+	size_t len = strlen(name);
+
+	(void)snprintf(whole, sizeof(whole), "%s/%s/%s/%s/%d", p->policy,
+	    key_role_text(p->role), p->repository,
+	    alg != NULL ? alg->name : "?", p->bits);
+	return strncasecmp(whole, name, len) == 0 &&
+	    (whole[len] == '\0' || whole[len] == '/');
+}
+
+static void
+explain_start(struct command_call *call)
+{
+	const char *name = arg_text(call, "pool");
+	const struct conf *conf;
+	const struct plan *plan = plan_in_force(call, &conf);
+	int64_t n = 0;
+
+	if (plan == NULL)
+		return;
+	for (size_t i = 0; i < plan->npools; i++) {
+		if (name != NULL && !pool_named(&plan->pools[i], name))
+			continue;
+		plan_pool_one(call, plan, plan, &plan->pools[i]);
+		n++;
+	}
+	if (n == 0 && name != NULL) {
+		command_fail(call, CTL_FAILED, "unknown-pool",
+		    "POLICY/ROLE/REPOSITORY/ALGORITHM, or its beginning; "
+		    "ksmctl plan names them",
+		    "no pool '%s'", name);
+		return;
+	}
+	for (size_t i = 0; i < plan->ntokens; i++)
+		plan_token_send(call, &plan->tokens[i]);
+	result_send(call, CTL_OK, json_pack("{s:I}", "count", (json_int_t)n));
+}
+
 static const struct command_arg plan_args[] = {
 	{ "zones", ARG_COUNT, false },
+	{ "horizon", ARG_DURATION, false },
+	{ "emergency_rolls", ARG_COUNT, false },
+	{ "capacity", ARG_COUNT, false },
+};
+static const struct command_arg explain_args[] = {
+	{ "pool", ARG_NAME, false },
 };
 
 static const struct command commands[] = {
 	{ .name = "plan", ARGS(plan_args), .start = plan_start },
+	{ .name = "explain", ARGS(explain_args), .start = explain_start },
 };
 
 const struct command_group commands_plan = { commands, nitems(commands) };

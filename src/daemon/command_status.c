@@ -63,7 +63,7 @@ status_start(struct command_call *call)
 	const struct plan *plan;
 	struct ksm_fail fail = { .text = "" };
 	struct store_run run;
-	char clock[256] = "", trouble[256];
+	char clock[256] = "", store[256] = "", trouble[256];
 	json_t *last = NULL, *backup = NULL, *pool;
 	enum ksm_err err;
 	bool fine, last_good;
@@ -101,12 +101,14 @@ status_start(struct command_call *call)
 		clock[0] = '\0';
 	else
 		fine = false; /* no key is made while it lasts */
+	if (engine_store_trouble(face->engine, store))
+		fine = false;
 	last_good = zonelist_is_last_good(conf);
 	if (last_good)
 		fine = false; /* zones may have come that nobody counts */
 	result_send(call, fine ? CTL_OK : CTL_ATTENTION,
 	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:s, s:s}, s:o,"
-		" s:{s:O}, s:O}",
+		" s:o, s:o, s:{s:O}, s:O}",
 		"daemon_version", face->version,
 		"pid", (json_int_t)getpid(),
 		"started", time_json(face->started),
@@ -117,6 +119,8 @@ status_start(struct command_call *call)
 		"state", zonelist_text(conf->zonelist),
 		"in_force", last_good ? "last-good" : "read",
 		"clock", text_or_null(clock),
+		"database", text_or_null(store),
+		"paused", pause_json(face->engine),
 		"backup", "required", backup,
 		"last_run", last));
 out:

@@ -13,6 +13,8 @@ static const struct command_group *const groups[] = {
 	&commands_key,
 	&commands_topup,
 	&commands_repository,
+	&commands_errand,
+	&commands_record,
 	&commands_daemon,
 };
 
@@ -69,14 +71,14 @@ is_key_id(const char *text)
 }
 
 static bool
-are_ids(const json_t *value, bool (*is_one)(const char *text))
+are_key_ids(const json_t *value)
 {
 	size_t n = json_array_size(value);
 
 	if (n == 0 || n > IDS_MAX)
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!is_one(json_string_value(json_array_get(value, i))))
+		if (!is_key_id(json_string_value(json_array_get(value, i))))
 			return false;
 	return true;
 }
@@ -130,11 +132,10 @@ arg_expected(enum arg_type type, const json_t *value)
 	case ARG_ID:
 		return is_key_id(text) ? NULL : "32 hex digits";
 	case ARG_IDS:
-		return are_ids(value, is_key_id)
+		return are_key_ids(value)
 		    ? NULL : "1 to 1000 ids of 32 hex digits each";
-	case ARG_CKA_IDS:
-		return are_ids(value, is_cka_id)
-		    ? NULL : "1 to 1000 ids of 2 to 128 hex digits each";
+	case ARG_CKA_ID:
+		return is_cka_id(text) ? NULL : "2 to 128 hex digits";
 	}
 	return "nothing";
 }
@@ -227,7 +228,8 @@ bool
 command_streams(const struct command_call *call)
 {
 	return !call->done && call->command != NULL &&
-	    call->command->more != NULL;
+	    call->command->more != NULL &&
+	    (call->command->poll == NULL || call->streams);
 }
 
 void
@@ -259,6 +261,15 @@ command_end(struct command_call *call)
 bool
 command_changes(const struct command_call *call)
 {
-	return call->command != NULL && call->command->right == RIGHT_ACT &&
-	    !arg_bool(call, "dry_run");
+	if (call->command == NULL)
+		return false;
+	switch (call->command->right) {
+	case RIGHT_LOOK:
+		return false;
+	case RIGHT_SET:
+		return json_object_size(call->args) > 0;
+	case RIGHT_ACT:
+		break;
+	}
+	return !arg_bool(call, "dry_run");
 }

@@ -35,7 +35,8 @@ struct command_call {
 	const struct command *command;
 	json_t *args;
 	void *state;
-	bool done; /* the last reply was emitted */
+	bool streams; /* of a command that is polled: it has pages now */
+	bool done;    /* the last reply was emitted */
 };
 
 /*

@@ -29,7 +29,7 @@ enum arg_type {
 	ARG_TAG, /* 0 to 65535 */
 	ARG_ID,
 	ARG_IDS,     /* an array of 1 to IDS_MAX of them */
-	ARG_CKA_IDS, /* the same, of any length up to 64 bytes each */
+	ARG_CKA_ID,  /* of anybody: 1 to 64 bytes */
 };
 
 #define IDS_MAX 1000
@@ -43,6 +43,7 @@ struct command_arg {
 enum command_right {
 	RIGHT_LOOK, /* readers may */
 	RIGHT_ACT,  /* it may change something; with "dry_run" it only looks */
+	RIGHT_SET,  /* acts when it has arguments, without them it looks */
 };
 
 struct command {
@@ -52,6 +53,7 @@ struct command {
 	enum command_right right;
 	void (*start)(struct command_call *call);
 	void (*more)(struct command_call *call);
+	/* With `more` beside it: sets call->streams when there are pages. */
 	void (*poll)(struct command_call *call);
 	void (*end)(struct command_call *call);
 };
@@ -69,6 +71,8 @@ extern const struct command_group commands_key;
 extern const struct command_group commands_topup;
 extern const struct command_group commands_repository;
 extern const struct command_group commands_daemon;
+extern const struct command_group commands_errand;
+extern const struct command_group commands_record;
 
 /* ---- command_reply.c: replies ---------------------------------------- */
 
@@ -116,6 +120,8 @@ void state_free(struct command_call *call);
 
 /* command_repository.c: all as items; false if one needs a look. */
 bool repositories_send(struct command_call *call, const struct plan *plan);
+/* command_daemon.c: since when and until when; null when it is not. */
+json_t *pause_json(const struct engine *e);
 /* command_key.c: what every list of keys says, and all that is on record. */
 json_t *key_json(const struct store_key *k);
 
