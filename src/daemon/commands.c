@@ -197,6 +197,22 @@ command_find(const char *name, char *known, size_t size)
 	return found;
 }
 
+bool
+command_waits(const struct ctl_request *r)
+{
+	char known[900] = "";
+	const struct command *c = command_find(r->command, known, sizeof(known));
+	bool may_choose = false;
+
+	if (c == NULL || json_is_true(json_object_get(r->args, "dry_run")))
+		return false;
+	for (size_t i = 0; i < c->nargs; i++)
+		may_choose = may_choose || strcmp(c->args[i].name, "wait") == 0;
+	if (may_choose && !json_is_true(json_object_get(r->args, "wait")))
+		return false;
+	return c->poll != NULL || (c->more == NULL && c->end != NULL);
+}
+
 void
 command_start(struct command_call *call, struct ctl_request *r)
 {

@@ -40,6 +40,11 @@ struct command_call {
 };
 
 /*
+ * True if the last word may be long in coming, because the engine, a helper or
+ * the token has it: of these only so many may run at a time (control.c).
+ */
+bool command_waits(const struct ctl_request *r);
+/*
  * Check the request against the table and begin. Takes r->args over. An
  * unknown command or argument is answered as an error, like any other.
  */
