@@ -475,6 +475,26 @@ unknown_report(struct reader *r, int parent, const char *name, int64_t line)
 	    line, what, name, "%s", list);
 }
 
+/*
+ * As entities are not replaced, libxml2 leaves each & of a value, however it
+ * was written, as the reference &#38;.
+ */
+static size_t
+attribute_copy(char *out, const char *from, size_t len)
+{
+	static const char amp[] = "&#38;";
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; n++) {
+		bool is_amp = len - i >= sizeof(amp) - 1 &&
+			      memcmp(from + i, amp, sizeof(amp) - 1) == 0;
+
+		out[n] = from[i];
+		i += is_amp ? sizeof(amp) - 1 : 1;
+	}
+	return n;
+}
+
 /* Copies what the rule knows; reports the rest. */
 static void
 attributes_take(struct reader *r, const struct xml_rule *rule,
@@ -517,7 +537,7 @@ attributes_take(struct reader *r, const struct xml_rule *rule,
 			n->ok = false;
 			continue;
 		}
-		memcpy(r->attr[a], from, len);
+		len = attribute_copy(r->attr[a], from, len);
 		while (len > 0 && blank(r->attr[a][len - 1]))
 			len--;
 		r->attr[a][len] = '\0';

@@ -410,6 +410,11 @@ what_this_host_lacks_is_said_with_its_line(void **ctx)
 		{ "member", OWN("<Daemon><User>nobody</User><Socket>\n"
 		    "<Group>daemon</Group></Socket></Daemon>"),
 		    CONF_WARNING, 2, "the User is no member of the Group" },
+		{ "readers", OWN("<Daemon><User>daemon</User><Socket>"
+		    "<Group>daemon</Group>\n"
+		    "<ReadersGroup>no-such-group</ReadersGroup></Socket>"
+		    "</Daemon>"),
+		    CONF_WARNING, 2, "ReadersGroup of the Socket is missing" },
 		{ "sync", OWN("<RepositoryList>\n<Repository name='one'>\n"
 		    "<SyncPath>nowhere</SyncPath></Repository>"
 		    "</RepositoryList>"),
@@ -421,7 +426,8 @@ what_this_host_lacks_is_said_with_its_line(void **ctx)
 	};
 	static const char fine[] = OWN("<RepositoryList><Repository name='one'>"
 	    "<SyncPath>.</SyncPath></Repository></RepositoryList><Daemon>"
-	    "<User>daemon</User><Socket><Group>daemon</Group></Socket>"
+	    "<User>daemon</User><Socket><Group>daemon</Group>"
+	    "<ReadersGroup>root</ReadersGroup></Socket>"
 	    "</Daemon>");
 	struct site *s = *ctx;
 	struct loaded l;
@@ -440,6 +446,67 @@ what_this_host_lacks_is_said_with_its_line(void **ctx)
 		said_show(&l.conf);
 		fail_msg("findings");
 	}
+	loaded_clear(&l);
+}
+
+/* Quotes of every kind, SQL, markup and three alphabets. */
+#define ODD_XML	 "O&apos;Re&quot;illy`; DROP TABLE key;-- &lt;&amp;&gt; %s " \
+	"\303\251\320\264\344\270\255"
+#define ODD_TEXT "O'Re\"illy`; DROP TABLE key;-- <&> %s " \
+	"\303\251\320\264\344\270\255"
+/* 255 octets on the wire: 3 x 63 letters and 61. */
+#define LONG_LABEL "o23456789012345678901234567890123456789012345678901234567890"
+#define LONG_ZONE  LONG_LABEL "123." LONG_LABEL "123." LONG_LABEL "123." \
+	LONG_LABEL "1"
+
+static enum ksm_err
+take_in(void *ctx, const char *text, size_t len, int fd, struct ksm_fail *fail)
+{
+	return conf_decode(ctx, text, len, fd == -1 ? -1 : dup(fd), fail);
+}
+
+static void
+names_arrive_as_they_were_written(void **ctx)
+{
+	struct conf_decoder d;
+	struct site *s = *ctx;
+	struct loaded l;
+	struct conf got;
+
+	put(s, "kasp.xml", "<KASP><Policy name=\"" ODD_XML "\"><Keys><KSK>"
+	    "<Algorithm>13</Algorithm><Lifetime>P100Y</Lifetime><Repository>"
+	    "one</Repository></KSK></Keys></Policy></KASP>", 0644);
+	put(s, "zonelist.xml", "<ZoneList><Zone name='" LONG_ZONE "'><Policy>"
+	    ODD_XML "</Policy></Zone><Zone name='\303\251.example'><Policy>"
+	    ODD_XML "</Policy></Zone><Zone name='a\\.b&apos;&quot;.example'>"
+	    "<Policy>" ODD_XML "</Policy></Zone></ZoneList>", 0644);
+	put(s, "ksmpool.xml", OWN("<RepositoryList><Repository name='"
+	    ODD_XML "'><Module>module.so</Module><TokenLabel>O&apos;&quot;`"
+	    "\303\251</TokenLabel><PIN>'1\"</PIN></Repository>"
+	    "</RepositoryList><Pools><Pool policy='" ODD_XML "'>"
+	    "<Horizon>P30Y</Horizon></Pool></Pools>"), 0600);
+	load(s, &l);
+	if (l.conf.errors > 0) {
+		said_show(&l.conf);
+		fail_msg("findings");
+	}
+	assert_string_equal(l.conf.policies[0].name, ODD_TEXT);
+	assert_int_equal(l.conf.policies[0].zones, 3);
+	assert_int_equal(l.conf.policies[0].keys[0].lifetime,
+	    INT64_C(3153600000));
+	assert_int_equal(l.conf.policies[0].keys[0].pool.horizon,
+	    INT64_C(946080000));
+	assert_string_equal(l.conf.repositories[1].name, ODD_TEXT);
+	assert_string_equal(l.conf.repositories[1].token_label,
+	    "O'\"`\303\251");
+	conf_init(&got);
+	conf_decoder_init(&d, &got);
+	assert_int_equal(conf_encode(&l.conf, take_in, &d, NULL), KSM_OK);
+	assert_int_equal(conf_decode_end(&d, NULL), KSM_OK);
+	assert_string_equal(got.policies[0].name, ODD_TEXT);
+	assert_string_equal(got.repositories[1].name, ODD_TEXT);
+	assert_string_equal(got.repositories[1].token_label, "O'\"`\303\251");
+	conf_clear(&got);
 	loaded_clear(&l);
 }
 
@@ -529,6 +596,7 @@ main(void)
 		TEST(two_names_of_one_module_do_not_hide_a_clash),
 		TEST(files_alone_say_what_was_not_checked),
 		TEST(what_this_host_lacks_is_said_with_its_line),
+		TEST(names_arrive_as_they_were_written),
 		TEST(what_is_sent_is_what_was_read),
 		TEST(the_file_alone_opens_no_file_that_it_names),
 	};

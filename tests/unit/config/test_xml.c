@@ -428,6 +428,33 @@ ordinary_months_draw_no_warning(void **ctx)
 	}
 }
 
+static void
+an_attribute_is_what_was_meant(void **ctx)
+{
+	static const struct {
+		const char *text, *value;
+	} cases[] = {
+		{ "<Root><Item name='a&amp;b'>t</Item></Root>", "a&b" },
+		{ "<Root><Item name='&amp;&amp;'>t</Item></Root>", "&&" },
+		{ "<Root><Item name='a&#38;'>t</Item></Root>", "a&" },
+		{ "<Root><Item name='&amp;#38;'>t</Item></Root>", "&#38;" },
+		{ "<Root><Item name='&amp;amp;'>t</Item></Root>", "&amp;" },
+		{ "<Root><Item name='&lt;&gt;&quot;&apos;'>t</Item></Root>",
+		    "<>\"'" },
+		{ "<Root><Item name='#38;'>t</Item></Root>", "#38;" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct conf c;
+
+		(void)read_text(&c, cases[i].text);
+		assert_int_equal(c.errors, 0);
+		assert_string_equal(seen.attr, cases[i].value);
+		conf_clear(&c);
+	}
+}
+
 int
 main(void)
 {
@@ -446,6 +473,7 @@ main(void)
 		    a_value_in_a_finding_is_cut_between_characters),
 		cmocka_unit_test(other_encodings_and_marks_are_read),
 		cmocka_unit_test(a_file_that_cannot_be_opened_is_a_finding),
+		cmocka_unit_test(an_attribute_is_what_was_meant),
 		cmocka_unit_test(ordinary_months_draw_no_warning),
 	};
 
