@@ -138,6 +138,9 @@ void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
  */
 void plan_level(struct plan *p, const int64_t *held);
 
+/* The level that the pool has with `ready` keys to take. */
+enum pool_level plan_level_at(const struct plan_pool *pool, int64_t ready);
+
 /* PKCS#11 objects of one pair in that repository: 2, or 1. */
 int plan_objects(const struct conf_repository *r, int alg);
 

@@ -128,24 +128,95 @@ pools_print(const struct plan *plan)
 	    "ZONES/UNITS", lifetime, "LIFETIME", "REQUIRED");
 	for (size_t i = 0; i < plan->npools; i++) {
 		const struct plan_pool *p = &plan->pools[i];
-		char units[64];
+		char units[64], kind[64] = "";
 
 		lifetime_text(p, life, sizeof(life));
 		(void)snprintf(units, sizeof(units), "%" PRId64 "/%" PRId64,
 		    p->policy_conf->zones,
 		    p->nterms > 0 ? p->terms[0].out.units : 0);
+		if (p->strategy == STRATEGY_FILL && p->target > p->required)
+			(void)snprintf(kind, sizeof(kind),
+			    "  (fill, up to %" PRId64 ")", p->target);
+		else if (p->strategy != STRATEGY_FORMULA)
+			(void)snprintf(kind, sizeof(kind), "  (%s)",
+			    strategy_text(p->strategy));
 		(void)printf("%-*s %-4s %-*s %-18s %5d %15s %-*s %12" PRId64
 		    "%s\n", policy, p->policy, key_role_text(p->role),
 		    repository, p->repository, alg_name(p->alg), p->bits,
-		    units, lifetime, life, p->required,
-		    p->strategy == STRATEGY_FORMULA ? "" :
-		    p->strategy == STRATEGY_MINIMUM ? "  (minimum)" :
-		    p->strategy == STRATEGY_FIXED ? "  (fixed)" :
-		    "  (manual)");
+		    units, lifetime, life, p->required, kind);
 	}
 	(void)printf("%-*s %-4s %-*s %-18s %5s %15s %-*s %12" PRId64 "\n",
 	    policy, "in all", "", repository, "", "", "", "", lifetime, "",
 	    plan->required);
+}
+
+/* The most dangerous lack first: the level reached, then the part of it. */
+static int
+short_order(const void *a, const void *b)
+{
+	const struct plan_pool *x = *(const struct plan_pool *const *)a;
+	const struct plan_pool *y = *(const struct plan_pool *const *)b;
+	enum pool_level left = plan_level_at(x, x->make);
+	enum pool_level right = plan_level_at(y, y->make);
+	long double of_x, of_y;
+
+	if (left != right)
+		return left > right ? -1 : 1;
+	of_x = (long double)x->make * (long double)y->required;
+	of_y = (long double)y->make * (long double)x->required;
+	if (of_x < of_y || of_x > of_y)
+		return of_x < of_y ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+/* What each token has room for, and which pools go short. */
+static void
+tokens_print(const struct plan *plan)
+{
+	const struct plan_pool **lacking;
+	size_t n = 0, limited = 0;
+	int name = 10;
+
+	for (size_t i = 0; i < plan->ntokens; i++) {
+		int len = (int)strlen(plan->tokens[i].repository->name);
+
+		name = len > name ? len : name;
+		limited += plan->tokens[i].capacity >= 0 ? 1 : 0;
+	}
+	if (limited == 0)
+		return;
+	(void)printf("\n%-*s %12s %12s %12s\n", name, "REPOSITORY", "CAPACITY",
+	    "NEED", "FREE");
+	for (size_t i = 0; i < plan->ntokens; i++) {
+		const struct plan_token *t = &plan->tokens[i];
+
+		if (t->capacity < 0)
+			continue;
+		(void)printf("%-*s %12" PRId64 " %12" PRId64 " %12" PRId64
+		    "%s\n", name, t->repository->name, t->capacity,
+		    t->pairs_need, t->capacity > t->pairs_need ?
+		    t->capacity - t->pairs_need : 0,
+		    t->pairs_over > 0 ? "  too small" : "");
+	}
+	lacking = calloc(plan->npools + 1, sizeof(*lacking));
+	if (lacking == NULL)
+		return; /* the table before says it, too */
+	for (size_t i = 0; i < plan->npools; i++) {
+		if (plan->pools[i].capacity_short > 0)
+			lacking[n++] = &plan->pools[i];
+	}
+	qsort(lacking, n, sizeof(*lacking), short_order);
+	if (n > 0)
+		(void)printf("\nPools that go short, the greatest risk "
+		    "first:\n");
+	for (size_t i = 0; i < n; i++)
+		(void)printf("  %s %s in %s: room for %" PRId64 " of %" PRId64
+		    " keys, level %s\n", lacking[i]->policy,
+		    key_role_text(lacking[i]->role), lacking[i]->repository,
+		    lacking[i]->make, lacking[i]->required,
+		    pool_level_text(plan_level_at(lacking[i],
+			lacking[i]->make)));
+	free(lacking);
 }
 
 static void
@@ -161,6 +232,7 @@ human_report(const struct loaded *l, const struct plan *plan)
 		    "shown\n", all - (int64_t)c->nfindings);
 	if (plan != NULL && plan->npools > 0) {
 		pools_print(plan);
+		tokens_print(plan);
 	} else if (c->npolicies == 0 && l->zonelist.ncounts > 0) {
 		(void)printf("\n%-24s %12s\n", "POLICY", "ZONES");
 		for (size_t i = 0; i < l->zonelist.ncounts; i++)
@@ -258,6 +330,23 @@ policies_json(const struct loaded *l)
 }
 
 static json_t *
+attributes_json(const struct conf_repository *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->nattributes; i++) {
+		const struct conf_attribute *a = &r->attributes[i];
+
+		(void)json_array_append_new(list, json_pack(
+		    "{s:s, s:o, s:o}",
+		    "half", a->public_half ? "public" : "private",
+		    "name", ctl_text(a->name),
+		    "value", text_or_null(a->value)));
+	}
+	return list;
+}
+
+static json_t *
 repositories_json(const struct conf *c)
 {
 	json_t *list = json_array();
@@ -267,7 +356,7 @@ repositories_json(const struct conf *c)
 
 		(void)json_array_append_new(list, json_pack(
 		    "{s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b, s:b, s:i, "
-		    "s:I, s:I, s:s}",
+		    "s:I, s:I, s:s, s:o}",
 		    "name", ctl_text(r->name),
 		    "module", text_or_null(r->module),
 		    "token", text_or_null(r->token_uri != NULL ?
@@ -284,7 +373,8 @@ repositories_json(const struct conf *c)
 		    "deadline_s", (json_int_t)r->deadline,
 		    "keys_per_minute", (json_int_t)r->keys_per_minute,
 		    "on_overdue", r->on_overdue == OVERDUE_KILL ? "kill" :
-			"wait"));
+			"wait",
+		    "attributes", attributes_json(r)));
 	}
 	return list;
 }
@@ -313,7 +403,7 @@ pool_json(const struct plan_pool *p)
 	for (size_t i = 0; i < p->nterms; i++)
 		(void)json_array_append_new(terms, term_json(&p->terms[i]));
 	pool = json_pack("{s:o, s:s, s:o, s:i, s:s, s:i, s:s, s:I, s:b, s:b, "
-	    "s:I, s:I, s:I, s:o}",
+	    "s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
 	    "policy", ctl_text(p->policy), "role", key_role_text(p->role),
 	    "repository", ctl_text(p->repository), "algorithm", p->alg,
 	    "algorithm_name", alg_name(p->alg), "size", p->bits,
@@ -323,12 +413,38 @@ pool_json(const struct plan_pool *p)
 	    "passthrough", (int)p->passthrough,
 	    "required", (json_int_t)p->required,
 	    "critical", (json_int_t)p->critical,
-	    "low_water", (json_int_t)p->low_water, "terms", terms);
+	    "low_water", (json_int_t)p->low_water,
+	    "target", (json_int_t)p->target,
+	    "fits", (json_int_t)p->make,
+	    "capacity_short", (json_int_t)p->capacity_short,
+	    "level_when_filled", pool_level_text(plan_level_at(p, p->make)),
+	    "terms", terms);
 	if (pool == NULL)
 		return NULL;
 	/* the usual pool has one term: its numbers, without digging */
 	(void)json_object_update_missing(pool, json_array_get(terms, 0));
 	return pool;
+}
+
+static json_t *
+tokens_json(const struct plan *plan)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; plan != NULL && i < plan->ntokens; i++) {
+		const struct plan_token *t = &plan->tokens[i];
+
+		(void)json_array_append_new(list, json_pack(
+		    "{s:o, s:o, s:I, s:I, s:I, s:s}",
+		    "repository", ctl_text(t->repository->name),
+		    "capacity", t->capacity >= 0 ?
+			json_integer(t->capacity) : json_null(),
+		    "need", (json_int_t)t->pairs_need,
+		    "over", (json_int_t)t->pairs_over,
+		    "objects", (json_int_t)t->objects_make,
+		    "room", plan_room_text(t->room)));
+	}
+	return list;
 }
 
 static enum ksm_err
@@ -343,7 +459,7 @@ json_report(const struct loaded *l, const struct plan *plan,
 	for (size_t i = 0; plan != NULL && i < plan->npools; i++)
 		(void)json_array_append_new(pools, pool_json(&plan->pools[i]));
 	root = json_pack("{s:i, s:{s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:I, "
-	    "s:I, s:o, s:o, s:o, s:I, s:I}",
+	    "s:I, s:o, s:o, s:o, s:o, s:I, s:I}",
 	    "version", 1, "files",
 	    file_names[CONF_KSMPOOL], text_or_null(c->file),
 	    file_names[CONF_OPENDNSSEC], text_or_null(c->opendnssec_file),
@@ -356,7 +472,7 @@ json_report(const struct loaded *l, const struct plan *plan,
 	    "notices", (json_int_t)c->notices,
 	    "policies", policies_json(l),
 	    "repositories", repositories_json(c),
-	    "pools", pools, "zones", (json_int_t)c->zones,
+	    "pools", pools, "tokens", tokens_json(plan), "zones", (json_int_t)c->zones,
 	    "required", (json_int_t)(plan != NULL ? plan->required : 0));
 	if (root == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "out of memory");

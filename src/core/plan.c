@@ -342,16 +342,16 @@ times(int64_t n, int objects)
 	    product;
 }
 
-static enum pool_level
-pool_level(const struct plan_pool *pool)
+enum pool_level
+plan_level_at(const struct plan_pool *pool, int64_t ready)
 {
-	if (pool->ready >= pool->required)
+	if (ready >= pool->required)
 		return LEVEL_FULL;
-	if (pool->ready == 0)
+	if (ready == 0)
 		return LEVEL_EMPTY;
-	if (pool->ready < pool->critical)
+	if (ready < pool->critical)
 		return LEVEL_CRITICAL;
-	return pool->ready >= pool->low_water ? LEVEL_OK : LEVEL_LOW;
+	return ready >= pool->low_water ? LEVEL_OK : LEVEL_LOW;
 }
 
 /* What is asked for and not in the token yet needs room as if it were. */
@@ -631,7 +631,7 @@ plan_level(struct plan *p, const int64_t *held)
 		pool->coming = plus(plus(pool->stock[KEY_INTENDED],
 		    pool->stock[KEY_UNKNOWN]), pool->stock[KEY_MADE]);
 		pool->ready = pool->stock[KEY_READY];
-		pool->level = pool_level(pool);
+		pool->level = plan_level_at(pool, pool->ready);
 		p->deficit = plus(p->deficit, pool->deficit);
 		p->make = plus(p->make, pool->make);
 	}

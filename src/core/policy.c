@@ -596,13 +596,46 @@ check_pool(struct conf *c, const struct plan_pool *pool)
 	return KSM_OK;
 }
 
+/* What the pools require of a token, before it is known what it holds. */
+static enum ksm_err
+check_room(struct conf *c, const struct conf_repository *repo,
+    const struct plan_token *token)
+{
+	char text[512], value[128];
+
+	if (token->pairs_over > 0) {
+		(void)snprintf(
+		    value, sizeof(value), "%" PRId64, repo->capacity);
+		(void)snprintf(text, sizeof(text),
+		    "room for %" PRId64 " key pairs, %" PRId64
+		    " more than repository '%s' may hold, keys in use not "
+		    "counted",
+		    token->pairs_need, token->pairs_over, repo->name);
+		return find_repository(c, CONF_WARNING, repo,
+		    "Capacity is too small for the pools", value, text);
+	}
+	if (token->room == ROOM_OK)
+		return KSM_OK;
+	(void)snprintf(value, sizeof(value),
+	    "%" PRId64 " of %" PRId64 " key pairs", token->pairs_need,
+	    token->capacity);
+	(void)snprintf(text, sizeof(text),
+	    "a larger Capacity of repository '%s', if it has one, or fewer "
+	    "keys; keys in use are not counted", repo->name);
+	return find_repository(c, CONF_WARNING, repo,
+	    token->room == ROOM_CRITICAL ?
+		"the pools need 90 % of Capacity or more" :
+		"the pools need 75 % of Capacity or more", value, text);
+}
+
 static enum ksm_err
 check_load(struct conf *c, const struct plan *plan, size_t r)
 {
 	const struct conf_repository *repo = &c->repositories[r];
 	enum ksm_err err = KSM_OK;
+	const struct plan_token *token = &plan->tokens[r];
+	const struct plan_pool *unbounded = NULL;
 	double per_minute = 0;
-	int64_t required = 0;
 	char text[512], value[128];
 
 	for (size_t i = 0; i < plan->npools; i++) {
@@ -610,8 +643,9 @@ check_load(struct conf *c, const struct plan *plan, size_t r)
 
 		if (strcmp(pool->repository, repo->name) != 0)
 			continue;
-		if (__builtin_add_overflow(required, pool->required, &required))
-			required = INT64_MAX;
+		if (pool->strategy == STRATEGY_FILL && !pool->passthrough &&
+		    repo->capacity < 0 && unbounded == NULL)
+			unbounded = pool;
 		if (pool->strategy == STRATEGY_MANUAL)
 			continue;
 		for (size_t t = 0; t < pool->nterms; t++) {
@@ -622,17 +656,17 @@ check_load(struct conf *c, const struct plan *plan, size_t r)
 					      (double)term->in.lifetime;
 		}
 	}
-	if (repo->capacity >= 0 && required > repo->capacity) {
-		(void)snprintf(
-		    value, sizeof(value), "%" PRId64, repo->capacity);
+	if (unbounded != NULL) {
 		(void)snprintf(text, sizeof(text),
-		    "room for %" PRId64 " key pairs, %" PRId64
-		    " more than repository '%s' may hold, keys in use not "
-		    "counted",
-		    required, required - repo->capacity, repo->name);
-		err = find_repository(c, CONF_WARNING, repo,
-		    "Capacity is too small for the pools", value, text);
+		    "<Capacity> in repository '%s'; %s of policy '%s' is to "
+		    "fill it", repo->name, key_role_text(unbounded->role),
+		    unbounded->policy);
+		err = find_repository(c, CONF_ERROR, repo,
+		    "strategy fill in a repository without Capacity",
+		    repo->name, text);
 	}
+	if (err == KSM_OK)
+		err = check_room(c, repo, token);
 	if (err == KSM_OK && repo->keys_per_minute > 0 &&
 	    per_minute > (double)repo->keys_per_minute) {
 		(void)snprintf(value, sizeof(value),

@@ -324,7 +324,7 @@ capacity_below_the_pools_is_a_warning_with_numbers(void **ctx)
 	/* 10 zones, each (1 + 1) KSK and (1 + 1) ZSK */
 	c.repositories[0].capacity = 40;
 	check(&c);
-	assert_int_equal(c.warnings, 0);
+	assert_null(find(&c, "Capacity is too small for the pools"));
 	c.repositories[0].capacity = 39;
 	check(&c);
 	f = find(&c, "Capacity is too small for the pools");
@@ -332,6 +332,90 @@ capacity_below_the_pools_is_a_warning_with_numbers(void **ctx)
 	assert_string_equal(f->value, "39");
 	assert_non_null(strstr(f->expected, "40 key pairs, 1 more"));
 	conf_clear(&c);
+}
+
+static void
+a_token_that_is_nearly_too_small_is_seen_in_time(void **ctx)
+{
+	static const struct {
+		int64_t capacity; /* of 40 that the pools require */
+		const char *what; /* NULL: nothing is said */
+	} cases[] = {
+		{ -1, NULL }, /* no Capacity is no limit */
+		{ 54, NULL },
+		{ 53, "the pools need 75 % of Capacity or more" },
+		{ 45, "the pools need 75 % of Capacity or more" },
+		{ 44, "the pools need 90 % of Capacity or more" },
+		{ 40, "the pools need 90 % of Capacity or more" },
+		{ 39, "Capacity is too small for the pools" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct conf c;
+
+		plain(&c);
+		c.repositories[0].capacity = cases[i].capacity;
+		check(&c);
+		if (c.warnings != (cases[i].what != NULL ? 1 : 0) ||
+		    (cases[i].what != NULL && find(&c, cases[i].what) == NULL))
+			fail_msg("capacity %lld",
+			    (long long)cases[i].capacity);
+		conf_clear(&c);
+	}
+}
+
+static void
+fill_needs_a_capacity_and_says_where(void **ctx)
+{
+	static const char what[] =
+	    "strategy fill in a repository without Capacity";
+	const struct conf_finding *f;
+	struct conf c;
+
+	(void)ctx;
+	plain(&c);
+	c.policies[0].keys[1].pool.strategy = STRATEGY_FILL;
+	check(&c);
+	f = find(&c, what);
+	assert_non_null(f);
+	assert_int_equal(f->severity, CONF_ERROR);
+	assert_string_equal(f->file, "ksmpool.xml");
+	assert_int_equal(f->line, 10);
+	assert_string_equal(f->value, "hsm");
+	assert_non_null(strstr(f->expected, "ZSK of policy 'default'"));
+	assert_int_equal(c.errors, 1);
+	conf_clear(&c);
+
+	plain(&c);
+	c.policies[0].keys[1].pool.strategy = STRATEGY_FILL;
+	c.repositories[0].capacity = 100; /* filled, and yet no alarm */
+	check(&c);
+	assert_int_equal(c.nfindings, 0);
+	conf_clear(&c);
+
+	plain(&c);
+	c.policies[0].keys[1].pool.strategy = STRATEGY_FILL;
+	c.policies[0].passthrough = true; /* needs no keys, so no room */
+	check(&c);
+	assert_null(find(&c, what));
+	conf_clear(&c);
+}
+
+static void
+every_strategy_has_its_name(void **ctx)
+{
+	(void)ctx;
+	for (int i = 0; i < STRATEGY__COUNT; i++) {
+		enum strategy found = STRATEGY__COUNT;
+
+		assert_true(strategy_find(strategy_text((enum strategy)i),
+		    &found));
+		assert_int_equal(found, i);
+	}
+	assert_string_equal(strategy_text(STRATEGY_FILL), "fill");
+	assert_string_equal(strategy_text(STRATEGY__COUNT), "?");
+	assert_false(strategy_find("full", &(enum strategy){ 0 }));
 }
 
 static void
@@ -520,6 +604,10 @@ main(void)
 		    a_policy_whose_keys_are_all_faulty_is_not_called_bare),
 		cmocka_unit_test(
 		    capacity_below_the_pools_is_a_warning_with_numbers),
+		cmocka_unit_test(
+		    a_token_that_is_nearly_too_small_is_seen_in_time),
+		cmocka_unit_test(fill_needs_a_capacity_and_says_where),
+		cmocka_unit_test(every_strategy_has_its_name),
 		cmocka_unit_test(a_refill_that_cannot_catch_up_is_a_warning),
 		cmocka_unit_test(no_limit_of_keys_per_minute_always_catches_up),
 		cmocka_unit_test(more_than_ten_keys_for_each_zone_surprise),
