@@ -156,6 +156,8 @@ a_hundred_thousand_keys_are_no_burden(void **ctx)
 	struct key_filter rare = { .by_state = true, .state = KEY_UNKNOWN };
 	struct key_filter after = { .by_created = true,
 		.created_after = T0 + 1000 }, all = { 0 };
+	struct key_filter tag = { .by_tag = true, .tag = 4711 };
+	struct key_filter before = { .created_before = T0, .alg = 13 };
 	int64_t pool = pool_any(b), n = 0, cursor, surplus, ready;
 	struct key_id ids[BATCH];
 	struct store_made made = answer(T0);
@@ -199,6 +201,36 @@ a_hundred_thousand_keys_are_no_burden(void **ctx)
 	ok(b, store_commit(b->st, &b->fail));
 	print_message("intend %.1f us, made %.1f us a key\n",
 	    intended / BATCH * 1e6, answered / BATCH * 1e6);
+
+	at = seconds();
+	for (int i = 0; i < 1000; i++)
+		ok(b, store_history_add(b->st, T0, ACTOR_DAEMON, "key made",
+			  "0123456789abcdef0123456789abcdef", "repository "
+			  "SoftHSM, policy default, ZSK, serial 100000",
+			  &b->fail));
+	print_message("history %.1f us a row\n", (seconds() - at) * 1e3);
+	ok(b, store_commit(b->st, &b->fail));
+
+	/* a tag nobody has, an age nobody has: each page ends, none sorts */
+	cursor = 0;
+	at = seconds();
+	ok(b, store_keys_list(b->st, &tag, &cursor, page, nitems(page), &got,
+		  &b->fail));
+	assert_int_equal(got, 0);
+	print_message("a tag nobody has %.1f ms, ", (seconds() - at) * 1e3);
+	total = 0;
+	cursor = 0;
+	worst = 0;
+	do {
+		at = seconds();
+		ok(b, store_keys_list(b->st, &before, &cursor, page,
+			  nitems(page), &got, &b->fail));
+		if (seconds() - at > worst)
+			worst = seconds() - at;
+		total += got;
+	} while (got > 0);
+	assert_int_equal(total, MANY);
+	print_message("worst page by age %.2f ms\n", worst * 1e3);
 
 	worst = 0;
 	total = 0;
