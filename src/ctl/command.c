@@ -19,6 +19,8 @@ static const struct ctl_group *const groups[] = {
 	&group_status,
 	&group_key,
 	&group_topup,
+	&group_inventory,
+	&group_record,
 	&group_repository,
 	&group_daemon,
 };

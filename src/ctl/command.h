@@ -57,6 +57,13 @@ struct ctl_command {
 	const char *lists[3]; /* what its items are, NULL at the end */
 	const char *exits;    /* lines for --help */
 	bool stream;	      /* lists[0] may be long: shown as it comes */
+	bool slow;	      /* it waits for a token: no time limit by default */
+	/*
+	 * What cannot be undone: asked on a terminal after a dry run showed
+	 * what would happen (dry_run: the daemon has one), else --yes.
+	 */
+	const char *confirm;
+	bool dry_run;
 
 	/* A whole answer for people; of a stream: what follows the items. */
 	void (*print)(FILE *out, const json_t *doc);

@@ -28,6 +28,19 @@ extern const struct ctl_group group_status;
 extern const struct ctl_group group_key;
 extern const struct ctl_group group_topup;
 extern const struct ctl_group group_repository;
+extern const struct ctl_group group_inventory;
+extern const struct ctl_group group_record;
 extern const struct ctl_group group_daemon;
+
+#define OPTION_REASON                                      \
+	{ "reason", "TEXT", OPTION_TEXT, "reason",         \
+		"why, for the history" }
+/* Not sent: run.c looks at it. */
+#define OPTION_YES                             \
+	{ "yes", NULL, OPTION_FLAG, "yes",     \
+		"do it without asking" }
+#define OPTION_DRY_RUN                             \
+	{ "dry-run", NULL, OPTION_FLAG, "dry_run", \
+		"show what would be done; changes nothing" }
 
 #endif

@@ -3,6 +3,16 @@
 static const struct ctl_option key_list_options[] = {
 	{ "created-after", "TIME", OPTION_TIME, "created_after",
 	    "keys made at TIME or later; exit 1 if there are any" },
+	{ "created-before", "TIME", OPTION_TIME, "created_before",
+	    "keys made before TIME" },
+	{ "older-than", "DURATION", OPTION_DURATION, "older_than",
+	    "keys made longer ago than that" },
+	{ "newer-than", "DURATION", OPTION_DURATION, "newer_than",
+	    "keys made since then" },
+	{ "algorithm", "NAME", OPTION_ALG, "algorithm",
+	    "of this algorithm, by name or number" },
+	{ "tag", "N", OPTION_TAG, "tag",
+	    "with this key tag as ZSK, as KSK or revoked" },
 	{ "state", "STATE", OPTION_STATE, "state",
 	    "in this state: ready, made, taken, ..." },
 	{ "policy", "NAME", OPTION_NAME, "policy", "of this policy" },
@@ -18,6 +28,26 @@ static const struct ctl_option key_id = {
 	"id",
 	"32 hex digits",
 };
+
+static const struct ctl_option key_ids = {
+	"ID",
+	NULL,
+	OPTION_ID,
+	"ids",
+	"32 hex digits",
+};
+
+static const struct ctl_option retire_options[] = { OPTION_REASON };
+
+static const struct ctl_option destroy_options[] = {
+	OPTION_REASON,
+	OPTION_YES,
+	OPTION_DRY_RUN,
+};
+
+#define EXIT_SOME                           \
+	"1   some of the keys were refused\n" \
+	"2   none was done\n"
 
 static const struct ctl_command commands[] = {
 	{
@@ -39,6 +69,32 @@ static const struct ctl_command commands[] = {
 	    .operand = &key_id,
 	    .exits = "2   no such key\n",
 	    .print = print_key,
+	},
+	{
+	    .name = "key retire",
+	    .summary = "never hand these keys out again",
+	    .operand = &key_ids,
+	    .operand_many = true,
+	    OPTIONS(retire_options),
+	    .needs = { "reason" },
+	    .lists = { "keys" },
+	    .exits = EXIT_SOME,
+	    .print = print_key_results,
+	},
+	{
+	    .name = "key destroy",
+	    .summary = "destroy keys that no zone uses, in token and for ever",
+	    .operand = &key_ids,
+	    .operand_many = true,
+	    OPTIONS(destroy_options),
+	    .needs = { "reason" },
+	    .lists = { "keys" },
+	    .exits = EXIT_SOME,
+	    .slow = true,
+	    .confirm = "Destroyed keys cannot be brought back, but from a "
+		       "backup of the HSM.",
+	    .dry_run = true,
+	    .print = print_key_results,
 	},
 };
 

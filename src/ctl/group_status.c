@@ -2,7 +2,21 @@
 
 static const struct ctl_option plan_options[] = {
 	{ "zones", "N", OPTION_COUNT, "zones",
-	    "what if every policy had N zones; changes nothing" },
+	    "what if every policy had N zones" },
+	{ "horizon", "DURATION", OPTION_DURATION, "horizon",
+	    "what if every pool had to last so long" },
+	{ "emergency-rolls", "N", OPTION_COUNT, "emergency_rolls",
+	    "what if all keys were to be rolled N times more" },
+	{ "capacity", "N", OPTION_COUNT, "capacity",
+	    "what if every token held N key pairs" },
+};
+
+static const struct ctl_option pool_name = {
+	"POOL",
+	NULL,
+	OPTION_NAME,
+	"pool",
+	"POLICY/ROLE/REPOSITORY/ALGORITHM, or its beginning",
 };
 
 static const struct ctl_command commands[] = {
@@ -22,6 +36,15 @@ static const struct ctl_command commands[] = {
 	    OPTIONS(plan_options),
 	    .lists = { "pools", "tokens" },
 	    .print = print_plan,
+	},
+	{
+	    .name = "explain",
+	    .summary = "a pool's number of keys, in sentences",
+	    .operand = &pool_name,
+	    .operand_optional = true,
+	    .lists = { "pools", "tokens" },
+	    .exits = "2   no such pool\n",
+	    .print = print_explain,
 	},
 	{
 	    .name = "check",

@@ -54,6 +54,7 @@ main(int argc, char *argv[])
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	to.progress = isatty(STDERR_FILENO) == 1;
+	to.asks = to.progress && isatty(STDIN_FILENO) == 1;
 	if (call_parse(&call, argc, argv, &fail) != KSM_OK)
 		status = usage_error(&to, call.json, fail.text);
 	else if (own_answer(&call, &to, &status))

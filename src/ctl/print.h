@@ -33,10 +33,24 @@ void text_print(FILE *out, const char *text);
 /* One printer per command; see struct ctl_command. */
 void print_status(FILE *out, const json_t *doc);
 void print_plan(FILE *out, const json_t *doc);
+void print_explain(FILE *out, const json_t *doc);
 void print_key_row(FILE *out, const json_t *key, bool first);
 void print_key_count(FILE *out, const json_t *doc);
 void note_key_list(FILE *err, const json_t *doc);
 void print_key(FILE *out, const json_t *doc);
+void print_key_results(FILE *out, const json_t *doc);
+void print_inventory(FILE *out, const json_t *doc);
+void print_adopted(FILE *out, const json_t *doc);
+void print_cleaned(FILE *out, const json_t *doc);
+void print_event(FILE *out, const json_t *event, bool first);
+void print_history_count(FILE *out, const json_t *doc);
+void print_verified(FILE *out, const json_t *doc);
+void print_backup(FILE *out, const json_t *doc);
+void print_database(FILE *out, const json_t *doc);
+void print_paused(FILE *out, const json_t *doc);
+void print_unpaused(FILE *out, const json_t *doc);
+void print_clock(FILE *out, const json_t *doc);
+void print_log_level(FILE *out, const json_t *doc);
 void print_topup(FILE *out, const json_t *doc);
 void print_repositories(FILE *out, const json_t *doc);
 void print_resumed(FILE *out, const json_t *doc);
@@ -47,6 +61,8 @@ void print_version(FILE *out, const json_t *doc);
 void trouble_status(FILE *out, const json_t *doc);
 void trouble_key_list(FILE *out, const json_t *doc);
 void trouble_topup(FILE *out, const json_t *doc);
+void trouble_inventory(FILE *out, const json_t *doc);
+void trouble_verified(FILE *out, const json_t *doc);
 
 /* "\r[####....] 12/40  30 %  8 s left" without a newline. */
 void print_progress(FILE *out, int64_t done, int64_t total, ksm_msec elapsed);

@@ -65,3 +65,33 @@ print_version(FILE *out, const json_t *doc)
 	text_print(out, doc_text(doc, "daemon_version"));
 	(void)fputc('\n', out);
 }
+
+void
+print_paused(FILE *out, const json_t *doc)
+{
+	const json_t *p = json_object_get(doc, "paused");
+
+	(void)fprintf(out, "paused %s%s; keys that are being made are finished\n",
+	    doc_known(p, "until") ? "until " : "until 'ksmctl resume'",
+	    doc_text(p, "until"));
+}
+
+void
+print_unpaused(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "%s\n", doc_flag(doc, "was_paused")
+		? "generation goes on" : "it was not paused");
+}
+
+void
+print_clock(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "the clock is right: %s (the record said %s)\n",
+	    doc_text(doc, "accepted"), doc_text(doc, "record_said"));
+}
+
+void
+print_log_level(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "%s\n", doc_text(doc, "level"));
+}

@@ -91,3 +91,31 @@ print_key(FILE *out, const json_t *doc)
 	fact(out, "SHA-256", doc_text_or(k, "sha256", "unknown"));
 	fact(out, "public key", doc_text_or(k, "public_key", "unknown"));
 }
+
+/* Of key retire and destroy, of a dry run and of inventory clean. */
+void
+print_key_results(FILE *out, const json_t *doc)
+{
+	bool dry = doc_flag(doc, "dry_run");
+	const json_t *list = json_object_get(doc, "keys"), *k, *key;
+	size_t i;
+
+	json_array_foreach(list, i, k) {
+		key = json_object_get(k, "key");
+		(void)fprintf(out, "%s  ", doc_text(k, "id"));
+		if (doc_flag(k, dry ? "would" : "done"))
+			(void)fprintf(out, dry ? "would be done" : "done");
+		else {
+			(void)fprintf(out, "refused: ");
+			text_print(out, doc_text(k, "text"));
+		}
+		if (json_is_object(key)) {
+			(void)fprintf(out, " (%s %s of ", doc_text(key, "state"),
+			    doc_text(key, "role"));
+			text_print(out, doc_text(key, "policy"));
+			(void)fprintf(out, ", made %s)",
+			    doc_text_or(key, "created", "never"));
+		}
+		(void)fputc('\n', out);
+	}
+}

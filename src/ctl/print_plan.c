@@ -68,6 +68,11 @@ print_plan_pool(FILE *out, const json_t *p)
 	else if (strcmp(strategy, "manual") == 0)
 		(void)fprintf(out, " (strategy manual: made by 'ksmctl topup' "
 				   "only)");
+	else if (strcmp(strategy, "fill") == 0)
+		(void)fprintf(out,
+		    " (strategy fill: made up to %" PRId64 ", what the token "
+		    "has room for)",
+		    doc_number(p, "target"));
 	(void)fprintf(out,
 	    ", low water %" PRId64 ", critical below %" PRId64 "\n",
 	    doc_number(p, "low_water"), doc_number(p, "critical"));

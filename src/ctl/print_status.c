@@ -174,6 +174,24 @@ zonelist_notes(const json_t *zonelist, struct notes *n)
 			: ", accepted as it is");
 }
 
+static void
+pause_fact(FILE *out, const json_t *p)
+{
+	struct notes n = { .text = "" };
+
+	if (!json_is_object(p))
+		return;
+	notes_add(&n, "since %s", doc_text(p, "since"));
+	if (doc_known(p, "until"))
+		notes_add(&n, "until %s", doc_text(p, "until"));
+	else
+		notes_add(&n, "until 'ksmctl resume'");
+	notes_add(&n, "by uid %" PRId64, doc_number(p, "uid"));
+	if (doc_text(p, "reason")[0] != '\0')
+		notes_add(&n, "%s", doc_text(p, "reason"));
+	fact(out, "paused", n.text);
+}
+
 void
 print_status(FILE *out, const json_t *doc)
 {
@@ -196,6 +214,9 @@ print_status(FILE *out, const json_t *doc)
 	print_last_run(out, json_object_get(doc, "last_run"));
 	if (doc_known(doc, "clock"))
 		fact(out, "clock", doc_text(doc, "clock"));
+	if (doc_known(doc, "database"))
+		fact(out, "database", doc_text(doc, "database"));
+	pause_fact(out, json_object_get(doc, "paused"));
 	n.text[0] = '\0';
 	json_array_foreach(required, i, name)
 		notes_add(&n, "%s", json_string_value(name));
@@ -216,6 +237,8 @@ trouble_status(FILE *out, const json_t *doc)
 	int more = -1;
 	size_t i;
 
+	if (doc_known(doc, "database") && more++ < 0)
+		notes_add(&first, "database: %s", doc_text(doc, "database"));
 	if (doc_known(doc, "clock") && more++ < 0)
 		notes_add(&first, "clock: %s", doc_text(doc, "clock"));
 	if (is_last_good(zonelist) && more++ < 0) {

@@ -277,7 +277,8 @@ timeout_ms(const struct ctl_call *call)
 							: call->timeout * 1000;
 	if (call->timeout == 0)
 		return -1;
-	return json_is_true(json_object_get(call->args, "wait"))
+	return call->command->slow ||
+		       json_is_true(json_object_get(call->args, "wait"))
 		   ? -1
 		   : TIMEOUT_DEFAULT * 1000;
 }
@@ -295,8 +296,76 @@ document_new(const struct ctl_command *c)
 	return doc;
 }
 
+static int ask_daemon(
+    const struct ctl_call *call, const struct run_streams *to);
+
+/* What would happen, by the daemon's own word. False: it refused. */
+static bool
+dry_run_show(
+    const struct ctl_call *call, const struct run_streams *to, int *status)
+{
+	struct ctl_call dry = *call;
+
+	dry.args = json_deep_copy(call->args);
+	dry.json = dry.quiet = false;
+	(void)json_object_set_new(dry.args, "dry_run", json_true());
+	*status = ask_daemon(&dry, to);
+	json_decref(dry.args);
+	return *status == CTL_OK || *status == CTL_ATTENTION;
+}
+
+/*
+ * What cannot be undone is not done by a slip of the hand: on a terminal it
+ * is shown and asked for, anywhere else --yes must have been said.
+ */
+static bool
+confirmed(const struct ctl_call *call, const struct run_streams *to,
+    int *status)
+{
+	const struct ctl_command *c = call->command;
+	bool yes = json_is_true(json_object_get(call->args, "yes"));
+	struct ctl_reply r = { .type = CTL_ERROR, .exit = CTL_USAGE };
+	struct run_streams shown = *to;
+	char answer[16] = "";
+
+	(void)json_object_del(call->args, "yes");
+	*status = CTL_USAGE;
+	if (c->confirm == NULL || yes ||
+	    json_is_true(json_object_get(call->args, "dry_run")))
+		return true;
+	(void)snprintf(r.code, sizeof(r.code), "usage");
+	if (!to->asks) {
+		(void)snprintf(r.text, sizeof(r.text),
+		    "it must be confirmed, and this is no terminal");
+		(void)snprintf(r.hint, sizeof(r.hint), "--yes in scripts");
+		run_say_error(to, call->json, c->name, &r);
+		return false;
+	}
+	shown.out = to->err;
+	if (c->dry_run && !dry_run_show(call, &shown, status))
+		return false;
+	(void)fprintf(to->err, "%s\nType \"yes\" to go on: ", c->confirm);
+	(void)fflush(to->err);
+	if (fgets(answer, sizeof(answer), stdin) != NULL &&
+	    strcmp(answer, "yes\n") == 0)
+		return true;
+	*status = CTL_USAGE;
+	(void)snprintf(r.text, sizeof(r.text),
+	    "not confirmed; nothing was changed");
+	run_say_error(to, call->json, c->name, &r);
+	return false;
+}
+
 int
 run_call(const struct ctl_call *call, const struct run_streams *to)
+{
+	int status;
+
+	return confirmed(call, to, &status) ? ask_daemon(call, to) : status;
+}
+
+static int
+ask_daemon(const struct ctl_call *call, const struct run_streams *to)
 {
 	struct ctl_request q = { .args = call->args };
 	struct answer a = { .items = 0 };

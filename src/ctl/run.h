@@ -11,6 +11,7 @@
 struct run_streams {
 	FILE *out, *err;
 	bool progress; /* `err` is a terminal */
+	bool asks;     /* somebody at a terminal can answer */
 };
 
 /* Returns the exit status (enum ctl_exit). */
