@@ -21,6 +21,7 @@
 #include "ksmpool/log.h"
 
 #include "commands.h"
+#include "logsink.h"
 
 /*
  * A client costs its struct until it has sent something; `in` grows with what
@@ -575,8 +576,9 @@ peer_denied(struct control *c, int fd, const struct ucred *peer)
 	c->denied++;
 	if (c->denied_said != 0 && now - c->denied_said < DENIED_EVERY)
 		return;
-	log_notice("control: denied uid %u, process %d (%" PRId64
-		   " since the last such line)",
+	log_event(LOGL_NOTICE, &(struct log_about){ .id = LOG_ID_DENIED },
+	    "control: denied uid %u, process %d (%" PRId64
+	    " since the last such line)",
 	    (unsigned int)peer->uid, (int)peer->pid, c->denied);
 	c->denied_said = now;
 	c->denied = 0;

@@ -21,14 +21,17 @@
 #include "ksmpool/log.h"
 
 #include "control.h"
+#include "dbjob.h"
 #include "engine.h"
+#include "logsink.h"
 #include "reader.h"
 #include "store.h"
 #include "supervisor.h"
 
 #define LINGER_MS  500	/* after the last key, for workers to leave */
 #define FINDINGS_LOGGED 200
-#define FIXED_COUNT	5
+#define FIXED_DATABASE	1
+#define FIXED_COUNT	6
 #define STATUS_MS  2000 /* between status texts */
 #define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
 #define TICK_ACCURACY 1000 /* us; sd-event's 0 means 250 ms late at worst */
@@ -53,9 +56,14 @@ struct daemon {
 	struct control *control;
 	struct reader *reader;
 	struct waiter *waiters;
+	struct dbjob *job;
+	void *job_arg; /* who waits for it */
+	void (*job_done)(void *arg, enum ksm_err err, char *const *findings,
+	    size_t n, const struct ksm_fail *fail);
 	bool reload_again, allow_empty, allow_empty_next;
 	char *fixed[FIXED_COUNT]; /* in use since start, see fixed_value */
 	int lock;
+	int passed; /* the socket that systemd holds for us, or -1 */
 	int64_t ticket;
 	bool stopping, lingering;
 	int status;
@@ -139,10 +147,12 @@ status_tell(struct daemon *d)
 {
 	const struct plan *p = engine_plan(d->engine);
 	int64_t levels[LEVEL__COUNT] = { 0 }, ready = 0, troubled = 0;
+	struct store_pause pause;
 	char text[256];
 
 	if (clock_steady() - d->told < STATUS_MS || d->stopping)
 		return;
+	engine_pause_view(d->engine, &pause);
 	d->told = clock_steady();
 	for (size_t i = 0; i < p->npools; i++) {
 		levels[p->pools[i].level]++;
@@ -155,9 +165,9 @@ status_tell(struct daemon *d)
 		troubled += v.status != REPO_OK && v.status != REPO_STARTING;
 	}
 	(void)snprintf(text, sizeof(text),
-	    "STATUS=%lld keys ready of %lld required; %zu pools, %lld full, "
+	    "STATUS=%s%lld keys ready of %lld required; %zu pools, %lld full, "
 	    "%lld critical or empty; %lld repositories in trouble",
-	    (long long)ready, (long long)p->required, p->npools,
+	    pause.until == 0 ? "" : "paused; ", (long long)ready, (long long)p->required, p->npools,
 	    (long long)levels[LEVEL_FULL],
 	    (long long)(levels[LEVEL_CRITICAL] + levels[LEVEL_EMPTY]),
 	    (long long)troubled);
@@ -303,6 +313,7 @@ fixed_value(const struct conf *c, size_t i, const char **name)
 		{ "Database", c->database },
 		{ "Path of the Socket", c->socket_path },
 		{ "Group of the Socket", c->socket_group },
+		{ "ReadersGroup of the Socket", c->socket_readers },
 		{ "User", c->user },
 	};
 
@@ -417,11 +428,15 @@ reload_done(void *ctx, enum ksm_err err, struct conf *c,
 		err = conf_enforce(d, c, &fail);
 	if (err == KSM_OK) {
 		fixed_compare(d, &report);
-		log_notice("reload: the new configuration is in force");
-	}
-	else
-		log_error("reload refused: %s; the configuration in force is "
-			  "kept, nothing was changed",
+		log_event(LOGL_NOTICE,
+		    &(struct log_about){ .id = LOG_ID_RELOADED },
+		    "reload: the new configuration is in force");
+	} else
+		log_event(LOGL_ERROR,
+		    &(struct log_about){
+			.id = LOG_ID_REFUSED, .error = fail.text },
+		    "reload refused: %s; the configuration in force is "
+		    "kept, nothing was changed",
 		    fail.text);
 	(void)sd_notify(0, "READY=1");
 	waiters_tell(d, err, &report, &fail);
@@ -493,6 +508,69 @@ face_forget(void *ctx, void *arg)
 		} else {
 			at = &(*at)->link;
 		}
+}
+
+/* ---- what else commands ask for --------------------------------------- */
+
+static enum log_level
+face_log_level(void *ctx)
+{
+	(void)ctx;
+	return log_level_get();
+}
+
+static void
+face_log_level_set(void *ctx, enum log_level level)
+{
+	(void)ctx;
+	log_level_set(level);
+}
+
+static void
+database_done(void *ctx, enum ksm_err err, char *const *findings, size_t n,
+    const struct ksm_fail *fail)
+{
+	struct daemon *d = ctx;
+
+	d->job = NULL;
+	d->job_done(d->job_arg, err, findings, n, fail);
+	d->job_arg = NULL;
+}
+
+/* One at a time: each reads the whole file. */
+static void
+face_database(void *ctx, const char *to,
+    void (*done)(void *arg, enum ksm_err err, char *const *findings, size_t n,
+	const struct ksm_fail *fail),
+    void *arg)
+{
+	struct daemon *d = ctx;
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err = KSM_EBUSY;
+
+	if (d->job != NULL)
+		(void)ksm_failf(&fail, err,
+		    "the database is being checked or copied already");
+	else {
+		d->job_done = done;
+		d->job_arg = arg;
+		err = dbjob_start(d->event, d->fixed[FIXED_DATABASE], to,
+		    database_done, d, &d->job, &fail);
+	}
+	if (err != KSM_OK)
+		done(arg, err, NULL, 0, &fail);
+}
+
+static void
+face_database_forget(void *ctx, void *arg)
+{
+	struct daemon *d = ctx;
+
+	if (d->job == NULL || d->job_arg != arg)
+		return;
+	dbjob_forget(d->job);
+	d->job = NULL;
+	d->job_arg = NULL;
 }
 
 static void
@@ -670,7 +748,7 @@ user_become(const struct conf *c, struct ksm_fail *fail)
 static enum ksm_err
 state_lock(struct daemon *d, const char *dir, struct ksm_fail *fail)
 {
-	char path[PATH_MAX], pid[32] = "";
+	char path[PATH_MAX], holder[64] = "", *name;
 	ssize_t n;
 
 	(void)snprintf(path, sizeof(path), "%s/ksmpoold.lock", dir);
@@ -680,14 +758,21 @@ state_lock(struct daemon *d, const char *dir, struct ksm_fail *fail)
 		    "%s cannot be opened by uid %d: %s", path, (int)geteuid(),
 		    strerror(errno));
 	if (flock(d->lock, LOCK_EX | LOCK_NB) == -1) {
-		n = pread(d->lock, pid, sizeof(pid) - 1, 0);
-		pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+		/* "PID NAME", written by who holds it. */
+		n = pread(d->lock, holder, sizeof(holder) - 1, 0);
+		holder[n > 0 ? strcspn(holder, "\n") : 0] = '\0';
+		name = strchr(holder, ' ');
+		if (name != NULL)
+			*name++ = '\0';
 		return ksm_failf(fail, KSM_EBUSY,
-		    "another ksmpoold (pid %s) holds %s; nothing was done",
-		    pid[0] == '\0' ? "unknown" : pid, dir);
+		    "another %s (pid %s) holds %s; nothing was done",
+		    name == NULL ? "ksmpoold" : name,
+		    holder[0] == '\0' ? "unknown" : holder, dir);
 	}
-	n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
-	if (ftruncate(d->lock, 0) == -1 || pwrite(d->lock, pid, (size_t)n, 0) != n)
+	n = snprintf(holder, sizeof(holder), "%d ksmpoold%s\n", (int)getpid(),
+	    d->once ? " --once" : "");
+	if (ftruncate(d->lock, 0) == -1 ||
+	    pwrite(d->lock, holder, (size_t)n, 0) != n)
 		return ksm_failf(fail, KSM_ESYS, "write %s: %s", path,
 		    strerror(errno));
 	return KSM_OK;
@@ -719,6 +804,33 @@ boot_look(struct daemon *d, struct ksm_fail *fail)
 			    "through are proven again",
 		    (long long)doubted);
 	return err;
+}
+
+/*
+ * A row of history, on disk, and what the history ends with then: whoever can
+ * write the file cannot reach the log.
+ */
+static enum ksm_err
+history_mark(struct daemon *d, const char *what, struct ksm_fail *fail)
+{
+	uint8_t hash[32];
+	char hex[2 * sizeof(hash) + 1], why[128];
+	int64_t number;
+	enum ksm_err err;
+
+	(void)snprintf(why, sizeof(why), "ksmpoold %s%s, pid %d",
+	    KSM_VERSION, d->once ? " --once" : "", (int)getpid());
+	if ((err = store_history_add(d->store, clock_wall(), ACTOR_DAEMON,
+		 what, "", why, fail)) != KSM_OK ||
+	    (err = store_commit(d->store, fail)) != KSM_OK ||
+	    (err = store_history_head(d->store, &number, hash, fail)) !=
+		KSM_OK)
+		return err;
+	for (size_t i = 0; i < sizeof(hash); i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+	log_notice("history: %lld rows, the last has hash %s",
+	    (long long)number, hex);
+	return KSM_OK;
 }
 
 static enum ksm_err
@@ -754,6 +866,7 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	struct conf *c = &d->first;
 	char lock_dir[PATH_MAX];
 	enum ksm_err err;
+	int passed;
 
 	/* Root opens no more files than it must to stop being root. */
 	if ((err = conf_read_first(d, true, fail)) != KSM_OK ||
@@ -778,14 +891,17 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	supervisor_engine(d->supervisor, d->engine);
 	if ((err = fixed_remember(d, c, fail)) != KSM_OK)
 		return err;
-	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK)
+	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK ||
+	    (err = history_mark(d, "daemon started", fail)) != KSM_OK)
 		return err;
 	if (d->once)
 		return engine_topup(d->engine, &want, &d->ticket, fail);
+	passed = d->passed;
+	d->passed = -1; /* control_open has it now, also when it fails */
 	return control_open(d->event,
 	    &(struct control_want){ engine_conf(d->engine)->socket_path,
 		engine_conf(d->engine)->socket_group,
-		engine_conf(d->engine)->socket_readers, -1 },
+		engine_conf(d->engine)->socket_readers, passed },
 	    &(struct daemon_face){ .ctx = d,
 		.engine = d->engine,
 		.store = d->store,
@@ -794,6 +910,10 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 		.reload = face_reload,
 		.reload_forget = face_forget,
 		.stop = daemon_stop,
+		.log_level = face_log_level,
+		.log_level_set = face_log_level_set,
+		.database = face_database,
+		.database_forget = face_database_forget,
 		.kick = daemon_kick },
 	    &d->control, fail);
 }
@@ -802,6 +922,7 @@ static void
 daemon_end(struct daemon *d)
 {
 	control_close(d->control);
+	dbjob_forget(d->job);
 	reader_free(d->reader);
 	while (d->waiters != NULL) {
 		struct waiter *w = d->waiters;
@@ -819,13 +940,37 @@ daemon_end(struct daemon *d)
 	(void)sd_event_source_disable_unref(d->linger);
 	(void)sd_event_unref(d->event);
 	fd_close(&d->lock);
+	fd_close(&d->passed);
+}
+
+/*
+ * Before any child is started: the variables and descriptors are ours alone.
+ * --once speaks to nobody and ignores them.
+ */
+static enum ksm_err
+passed_take(struct daemon *d, struct ksm_fail *fail)
+{
+	int n = sd_listen_fds(1);
+
+	if (n < 0)
+		return ksm_failf(fail, KSM_ESYS,
+		    "sockets passed by systemd: %s", strerror(-n));
+	if (d->once || n == 0)
+		return KSM_OK;
+	if (n > 1)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "systemd passed %d sockets; expected one (ListenStream= of "
+		    "ksmpoold.socket)",
+		    n);
+	d->passed = SD_LISTEN_FDS_START;
+	return KSM_OK;
 }
 
 int
 daemon_main(const struct daemon_options *options)
 {
 	struct daemon d = { .once = options->once, .quiet = options->quiet,
-		.lock = -1, .status = DAEMON_OK };
+		.lock = -1, .passed = -1, .status = DAEMON_OK };
 	struct ksm_fail fail = { .text = "" };
 	char path[PATH_MAX];
 	size_t npools, nrepositories;
@@ -833,6 +978,7 @@ daemon_main(const struct daemon_options *options)
 	int rc;
 
 	conf_init(&d.first);
+	(void)logsink_open();
 	d.file = realpath(options->file, path) != NULL ? path : options->file;
 	if (d.quiet)
 		log_level_set(LOGL_WARNING);
@@ -840,7 +986,9 @@ daemon_main(const struct daemon_options *options)
 		log_error("event loop: %s", strerror(-rc));
 		return DAEMON_FAILED;
 	}
-	err = daemon_start(&d, &fail);
+	err = passed_take(&d, &fail);
+	if (err == KSM_OK)
+		err = daemon_start(&d, &fail);
 	if (err != KSM_OK) {
 		log_error("not started: %s", fail.text);
 		(void)sd_notifyf(0, "STATUS=not started: %s", fail.text);
@@ -850,7 +998,8 @@ daemon_main(const struct daemon_options *options)
 	}
 	npools = engine_plan(d.engine)->npools;
 	nrepositories = engine_repositories(d.engine);
-	log_notice("ksmpoold %s started, %zu %s in %zu %s", KSM_VERSION,
+	log_event(LOGL_NOTICE, &(struct log_about){ .id = LOG_ID_STARTED },
+	    "ksmpoold %s started, %zu %s in %zu %s", KSM_VERSION,
 	    npools, plural((int64_t)npools, "pool", "pools"), nrepositories,
 	    plural((int64_t)nrepositories, "repository", "repositories"));
 	(void)sd_notify(0, "READY=1");
@@ -859,7 +1008,12 @@ daemon_main(const struct daemon_options *options)
 		log_error("event loop: %s", strerror(-rc));
 		d.status = DAEMON_FAILED;
 	}
-	log_notice("ksmpoold ended");
+	if (history_mark(&d, "daemon stopped", &fail) != KSM_OK)
+		log_warning("the history does not say that ksmpoold stopped: "
+			    "%s",
+		    fail.text);
+	log_event(LOGL_NOTICE, &(struct log_about){ .id = LOG_ID_STOPPED },
+	    "ksmpoold ended");
 	daemon_end(&d);
 	return d.status;
 }
