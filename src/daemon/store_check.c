@@ -69,16 +69,19 @@ uri_make(const char *path, bool unchanging)
 
 /*
  * Without a log nobody has it open for writing, and SQLite would make one just
- * to read: such a file is taken as one that does not change.
+ * to read: such a file is taken as one that does not change. *damaged: it is
+ * one of ours or was, and not even its schema can be read.
  */
 static enum ksm_err
-file_open(const char *path, struct store **out, struct ksm_fail *fail)
+file_open(const char *path, struct store **out, bool *damaged,
+    struct ksm_fail *fail)
 {
 	struct store *st = NULL;
 	char wal[PATH_MAX + 8], *uri = NULL;
 	enum ksm_err err = KSM_OK;
 	struct stat sb;
 
+	*damaged = false;
 	if (stat(path, &sb) == -1)
 		return store_path_failed(path, errno, fail);
 	if (!S_ISREG(sb.st_mode))
@@ -115,6 +118,8 @@ file_open(const char *path, struct store **out, struct ksm_fail *fail)
 	*out = st;
 	st = NULL;
 out:
+	/* What is no database at all was refused, and is not damaged. */
+	*damaged = st != NULL && st->damaged && err == KSM_ESTORE;
 	free(uri);
 	store_close(st);
 	return err;
@@ -253,13 +258,20 @@ store_file_check(const char *path, store_fault_fn say, void *ctx,
     int64_t *faults, struct ksm_fail *fail)
 {
 	struct check c = { .say = say, .ctx = ctx };
+	struct ksm_fail why = { .text = "" };
 	char *arrows = NULL;
+	bool damaged;
 	int64_t version = 0;
 	enum ksm_err err;
 
-	err = file_open(path, &c.st, fail);
+	err = file_open(path, &c.st, &damaged, &why);
+	if (damaged) {
+		fault(&c, "%s", why.text);
+		*faults = c.faults;
+		return KSM_OK;
+	}
 	if (err != KSM_OK)
-		return err;
+		return ksm_failf(fail, err, "%s", why.text);
 	arrows = store_arrows_differ();
 	if (arrows == NULL) {
 		err = ksm_failf(fail, KSM_ENOMEM, "%s: no memory", path);
@@ -307,6 +319,7 @@ store_file_copy(const char *path, const char *to, struct ksm_fail *fail)
 	char part[PATH_MAX];
 	enum ksm_err err;
 	struct stat sb;
+	bool damaged;
 
 	if (to[0] != '/')
 		return ksm_failf(fail, KSM_EREFUSED, "%s: expected an absolute "
@@ -319,7 +332,7 @@ store_file_copy(const char *path, const char *to, struct ksm_fail *fail)
 	if (errno != ENOENT)
 		return store_path_failed(to, errno, fail);
 
-	err = file_open(path, &st, fail);
+	err = file_open(path, &st, &damaged, fail);
 	if (err != KSM_OK)
 		return err;
 	(void)snprintf(part, sizeof(part), "%.*s.part-%ld", PATH_MAX - 32, to,

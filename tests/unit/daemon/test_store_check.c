@@ -184,6 +184,14 @@ damage_is_faults_and_no_error(void **ctx)
 	(void)close(fd);
 	assert_true(checked(b, b->path, &s) > 0);
 	assert_true(s.lines < 1000);
+
+	/* not even the schema */
+	fd = open(b->path, O_RDWR);
+	assert_int_equal(pwrite(fd, junk, sizeof(junk) - 100, 100),
+	    sizeof(junk) - 100);
+	(void)close(fd);
+	assert_int_equal(checked(b, b->path, &s), 1);
+	assert_non_null(strstr(s.text, "damaged"));
 }
 
 static void
