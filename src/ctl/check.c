@@ -8,37 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "program.h"
 #include "run.h"
 
 #define READER "ksmpool-config"
-
-/* The directory of this program; false if the kernel does not tell. */
-static bool
-own_directory(char out[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", out, PATH_MAX - 1);
-	char *slash;
-
-	if (n <= 0)
-		return false;
-	out[n] = '\0';
-	slash = strrchr(out, '/');
-	if (slash == NULL)
-		return false;
-	*slash = '\0';
-	return true;
-}
-
-static bool
-reader_at(const char *dir, char out[PATH_MAX])
-{
-	int n;
-
-	if (dir == NULL || dir[0] == '\0')
-		return false;
-	n = snprintf(out, PATH_MAX, "%s/%s", dir, READER);
-	return n > 0 && n < PATH_MAX && access(out, X_OK) == 0;
-}
 
 /* Our --quiet among its options; it has none of that name. */
 static bool
@@ -108,7 +81,7 @@ say_failed(bool json, const char *fmt, ...)
 int
 check_exec(const struct ctl_call *call)
 {
-	char own[PATH_MAX], path[PATH_MAX];
+	char path[PATH_MAX];
 	const char **argv = NULL;
 	size_t n = 0, count = 0;
 	bool quiet = call->quiet, json = call->json;
@@ -116,9 +89,7 @@ check_exec(const struct ctl_call *call)
 
 	for (; call->rest != NULL && call->rest[count] != NULL; count++)
 		json = json || strcmp(call->rest[count], "--json") == 0;
-	if (!reader_at(getenv("KSMPOOL_LIBEXEC"), path) &&
-	    !(own_directory(own) && reader_at(own, path)) &&
-	    !reader_at(KSM_BINDIR, path))
+	if (!program_find(READER, path))
 		return say_failed(json,
 		    READER " is not beside ksmctl and not in " KSM_BINDIR);
 	argv = calloc(count + 4, sizeof(*argv));

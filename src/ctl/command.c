@@ -23,6 +23,7 @@ static const struct ctl_group *const groups[] = {
 	&group_record,
 	&group_repository,
 	&group_daemon,
+	&group_monitor,
 };
 
 enum global {
@@ -745,7 +746,7 @@ help_print_command(FILE *out, const struct ctl_command *c)
 	    c->operand != NULL ? c->operand->name : "",
 	    c->operand_many ? "..." : "", may ? "]" : "",
 	    c->noptions > 0 || c->verbatim ? " [OPTIONS]" : "", c->summary);
-	if (c->verbatim)
+	if (c->verbatim && c->noptions == 0)
 		(void)fprintf(out,
 		    "\noptions are those of "
 		    "'ksmpool-config check', see ksmpool-config(8)\n");

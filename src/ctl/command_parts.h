@@ -31,6 +31,7 @@ extern const struct ctl_group group_repository;
 extern const struct ctl_group group_inventory;
 extern const struct ctl_group group_record;
 extern const struct ctl_group group_daemon;
+extern const struct ctl_group group_monitor;
 
 #define OPTION_REASON                                      \
 	{ "reason", "TEXT", OPTION_TEXT, "reason",         \

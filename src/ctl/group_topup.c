@@ -1,4 +1,5 @@
 #include "command_parts.h"
+#include "program.h"
 
 static const struct ctl_option topup_options[] = {
 	{ "policy", "NAME", OPTION_NAME, "policy", "only this policy's pools" },
@@ -8,6 +9,10 @@ static const struct ctl_option topup_options[] = {
 	    "until every pool is full or cannot be filled" },
 	{ "dry-run", NULL, OPTION_FLAG, "dry_run",
 	    "show what would be made; changes nothing" },
+	{ "or-once", NULL, OPTION_FLAG, "or_once",
+	    "where no daemon listens, run 'ksmpoold --once' instead" },
+	{ "config", "FILE", OPTION_FILE, "config",
+	    "with --or-once: its configuration" },
 };
 
 static const struct ctl_command commands[] = {
@@ -20,6 +25,7 @@ static const struct ctl_command commands[] = {
 		     "2   no such policy\n",
 	    .print = print_topup,
 	    .trouble = trouble_topup,
+	    .local = topup_run,
 	},
 };
 

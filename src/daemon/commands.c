@@ -16,6 +16,7 @@ static const struct command_group *const groups[] = {
 	&commands_errand,
 	&commands_record,
 	&commands_daemon,
+	&commands_metrics,
 };
 
 static void

@@ -71,6 +71,7 @@ extern const struct command_group commands_key;
 extern const struct command_group commands_topup;
 extern const struct command_group commands_repository;
 extern const struct command_group commands_daemon;
+extern const struct command_group commands_metrics;
 extern const struct command_group commands_errand;
 extern const struct command_group commands_record;
 
