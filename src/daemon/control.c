@@ -43,14 +43,14 @@
 #define DENIED_EVERY	10000 /* ms between log lines */
 /* When there is no room, these may lose theirs: ms without a request, or */
 #define GRACE_READING	100
-#define GRACE_STALLED	1000 /* without reading what was said. */
+#define GRACE_STALLED	150  /* without reading what was said. */
 
 /*
  *   READING --line--> RUNNING --last reply--> CLOSING --buffer empty--> freed
  *      |                 |                       |
  *      +--- bad line, 10 s without one --------->+
  *      +--- peer gone ---+--- peer gone, 60 s without reading ---------> freed
- *      +--- no room, 0.1 s ---+--- no room, 1 s without reading -------> freed
+ *      +--- no room, 0.1 s ---+--- no room, 0.15 s without reading ----> freed
  *
  * READING: `in` holds what came so far, no newline among it.
  * RUNNING: `call` was started and has not said its last word.
@@ -415,7 +415,9 @@ client_flush(struct client *cl)
 		client_arm(cl, STALLED_USEC);
 	}
 	client_out_drop(cl);
-	(void)sd_event_source_set_enabled(cl->timer, SD_EVENT_OFF);
+	/* A stream has no more yet because the socket is full: that counts. */
+	if (!command_streams(&cl->call))
+		(void)sd_event_source_set_enabled(cl->timer, SD_EVENT_OFF);
 	return true;
 }
 
@@ -478,6 +480,13 @@ on_client(sd_event_source *source, int fd, uint32_t revents, void *arg)
 	return 0;
 }
 
+/* We wait for it to read, and not it for us. */
+static bool
+client_owes_reading(const struct client *cl)
+{
+	return cl->outlen > cl->outoff || command_streams(&cl->call);
+}
+
 static int
 on_client_time(sd_event_source *source, uint64_t usec, void *arg)
 {
@@ -491,7 +500,8 @@ on_client_time(sd_event_source *source, uint64_t usec, void *arg)
 			client_watch(cl);
 			return 0;
 		}
-	}
+	} else if (!client_owes_reading(cl))
+		return 0;
 	client_free(cl);
 	return 0;
 }
@@ -598,7 +608,7 @@ client_idles(const struct client *cl, ksm_msec now)
 {
 	if (cl->state == CLIENT_READING)
 		return now - cl->since >= GRACE_READING && !client_unread(cl);
-	return cl->outlen > cl->outoff && now - cl->since >= GRACE_STALLED;
+	return client_owes_reading(cl) && now - cl->since >= GRACE_STALLED;
 }
 
 /*
