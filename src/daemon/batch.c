@@ -60,7 +60,7 @@ batch_damaged(struct engine *e)
 static void
 batch_locked(struct engine *e, const char *doing, const char *why)
 {
-	if (!e->recover)
+	if (e->locked_since == 0)
 		log_warning("%s: %s; results wait and nothing new is begun "
 			    "until the database can be written",
 		    doing, why);

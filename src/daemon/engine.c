@@ -127,6 +127,8 @@ recover_when_possible(struct engine *e, ksm_msec *wait)
 	    !batch_commit(e)) {
 		e->recover = true;
 		e->lost = e->lost || lost;
+		if (LOCKED_MS < *wait)
+			*wait = LOCKED_MS;
 		return;
 	}
 	e->locked_since = 0;

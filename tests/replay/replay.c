@@ -21,30 +21,40 @@
  *       [room=PAIRS] [sessions=N] [takes=T] [leave=T] [refuses=ALG]
  *       [does=work|hang|die|lose] [left=LEFT] [bad=LIE] [keeps-halves=yes|no]
  *   token NAME clear | drop N | drop kN [private|public] | hide N | show |
- *       foreign N | nameless N | double kN | stray N  (ours, without a row)
+ *       foreign N | nameless N | double kN | stray N  (ours, without a row) |
+ *       other N (keys that another program made)
  *   pin NAME TEXT            what the PIN source of the repository holds
  *
  * LEFT is what a worker that ends leaves of its key: nothing, whole, public,
  * private, or WHAT+T: WHAT at once and the whole pair after T. LIE is what is
  * wrong with the next answers: no, signature, sensitive, extractable, id,
- * silent, twin (the public key of an earlier one). Keys are k1, k2, ... in the
+ * silent, twin (the public key of an earlier one), another (a proof is that of
+ * the next key). Keys are k1, k2, ... in the
  * order in which they are asked for.
  *
  *   at T auto | by-hand      workers answer by themselves, or as told
- *   at T WHO REPOSITORY WHAT, where WHO is worker (a generator), verifier or
- *       settler, and WHAT is one of
+ *   at T WHO REPOSITORY WHAT, where WHO is worker (a generator), verifier,
+ *       settler, inspector or destroyer, and WHAT is one of
  *       hello | failed stage=S [name=CKR] [group=G]
  *       generated [bad=LIE] [took=T] | refused group=G [stage=S] [name=CKR]
- *       unknown [left=LEFT] [group=G] | list | prove [bad=LIE] | destroyed
+ *       unknown [left=LEFT] [group=G] | list | prove [bad=LIE] | destroyed |
+ *       removed | objects | swept
  *       exit signal=N|status=N [left=LEFT] | stuck | babble
- *   at T topup [policy=NAME] [max=N]      at T resume REPOSITORY [accept]
+ *   at T topup [policy=NAME] [max=N] [once] [refused]
+ *   at T resume REPOSITORY [accept]
+ *   at T pause [for=T] | unpause
+ *   at T retire kN [refused]
+ *   at T adopt kN POLICY ROLE REPOSITORY [alg=N] [refused]
+ *   at T errand inventory|destroy|clean|sweep REPOSITORY [kN ...] [debris=N]
+ *       [refused] | errand forget
  *   at T reload [refused]                 at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
  *   at T restart unclean     with the whole machine: no key is believed
  *   at T store fail [in=N] | lock | unlock       the Nth statement from now
+ *   at T store gone | replace             its file is removed, or another one
  *   at T store fail at=WORD-WORD          the next one that begins so
  *   at T store work          what was to fail and did not, will not
- *   at T clock +T|-T         the wall clock jumps
+ *   at T clock +T|-T|accept [refused]     the wall clock jumps
  *   at T tally               counts of requests begin again
  *   at T random seed=N steps=N
  *
@@ -62,7 +72,13 @@
  *   at T expect started|logins|deaths|pairs|foreign|nameless|orphans
  *       REPOSITORY OP N                     logins: with a wrong PIN
  *   at T expect retry REPOSITORY OP T
+ *   at T expect errand running|done|failed [swept=N] [WORD]   of its text
+ *   at T expect item kN done|not [WORD]   what became of that id
+ *   at T expect found SORT OP N           in the last inventory
+ *   at T expect history WORD-WORD OP N    rows that begin so
+ *   at T expect generated REPOSITORY OP N
  *   at T expect clock good|bad
+ *   at T expect store good|bad [WORD]
  *   at T expect stopped | running
  *   at T expect sound        token and database agree, nothing is open
  *
@@ -101,6 +117,7 @@
 #define SPINS	     20000 /* turns of engine_run at one moment */
 #define WORDS	     32
 #define NEVER	     (-1)
+#define PEEK	     "SELECT state FROM key WHERE cka_id = ?"
 
 /* ---- the world -------------------------------------------------------- */
 
@@ -112,10 +129,11 @@ enum lie {
 	LIE_ID,
 	LIE_SILENT,
 	LIE_TWIN,
+	LIE_ANOTHER,
 	LIE__COUNT
 };
 static const char *const lie_text[LIE__COUNT] = { "no", "signature",
-	"sensitive", "extractable", "id", "silent", "twin" };
+	"sensitive", "extractable", "id", "silent", "twin", "another" };
 
 /* What a worker that ends leaves of the key it was making. */
 struct left {
@@ -131,6 +149,7 @@ static const char *const deed_text[DEED__COUNT] = { "work", "hang", "die",
 struct key {
 	struct key_id id;
 	int alg, bits;
+	bool other; /* made by another program */
 	EVP_PKEY *pkey;
 };
 
@@ -217,6 +236,7 @@ struct child {
 	ksm_msec next_at;
 	struct left left;
 	char how[32];
+	struct key_id proven; /* the pair that it proved last */
 };
 
 struct world {
@@ -227,7 +247,7 @@ struct world {
 	struct engine *engine;
 	sqlite3 *peek; /* sees only what is committed */
 	sqlite3_stmt *peek_state;
-	bool locked;
+	bool locked, moved;
 	int64_t fail_in; /* statements until one fails; 0: none will */
 	char fail_at[48];
 	bool failing, watching; /* what we read ourselves never fails */
@@ -236,7 +256,7 @@ struct world {
 	int64_t wall_offset;
 	uint64_t dice;
 	bool by_itself, started, may_fail;
-	int64_t ticket;
+	int64_t ticket, errand;
 
 	struct site *sites;
 	struct child *children;
@@ -525,7 +545,8 @@ evidence_make(struct world *w, const struct site *s, size_t key,
     struct hsm_evidence *e)
 {
 	const struct alg *alg = alg_find(w->keys[key].alg);
-	EVP_PKEY *pkey = key_pair(w, key);
+	EVP_PKEY *pkey = key_pair(w,
+	    lie == LIE_ANOTHER ? (key + 1) % w->nkeys : key);
 	uint8_t point[160];
 	size_t len;
 
@@ -534,7 +555,7 @@ evidence_make(struct world *w, const struct site *s, size_t key,
 		.is_extractable = s->extractable != (lie == LIE_EXTRACTABLE),
 		.is_token = true,
 		.can_sign = true,
-		.label_ok = true,
+		.label_ok = !w->keys[key].other,
 		.id_ok = lie != LIE_ID,
 		.public_ok = true };
 	if (alg->family == ALG_RSA) {
@@ -638,6 +659,8 @@ on_commit(void *ctx)
 	return w->failing;
 }
 
+static void peek_open(struct world *w);
+
 static void
 store_start(struct world *w)
 {
@@ -653,13 +676,49 @@ store_start(struct world *w)
 	    w->store->db, SQLITE_TRACE_STMT, on_statement, w);
 	sqlite3_progress_handler(w->store->db, 1, on_step, w);
 	(void)sqlite3_commit_hook(w->store->db, on_commit, w);
+	peek_open(w);
+}
+
+static void
+peek_open(struct world *w)
+{
 	if (w->peek != NULL)
 		return;
 	if (sqlite3_open(w->database, &w->peek) != SQLITE_OK ||
-	    sqlite3_prepare_v2(w->peek,
-		"SELECT state FROM key WHERE cka_id = ?", -1, &w->peek_state,
-		NULL) != SQLITE_OK)
+	    sqlite3_prepare_v2(w->peek, PEEK, -1, &w->peek_state, NULL) !=
+		SQLITE_OK)
 		die(w, "%s: %s", w->database, sqlite3_errmsg(w->peek));
+}
+
+static void
+peek_close(struct world *w)
+{
+	(void)sqlite3_finalize(w->peek_state);
+	(void)sqlite3_close(w->peek);
+	w->peek = NULL;
+	w->peek_state = NULL;
+}
+
+/*
+ * The file was removed: once it is there again, that is what is on disk. Until
+ * then the one that has no name any more is.
+ */
+static void
+peek_again(struct world *w)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *q = NULL;
+
+	if (sqlite3_open_v2(w->database, &db, SQLITE_OPEN_READWRITE, NULL) ==
+		SQLITE_OK &&
+	    sqlite3_prepare_v2(db, PEEK, -1, &q, NULL) == SQLITE_OK) {
+		peek_close(w);
+		w->peek = db;
+		w->peek_state = q;
+		w->moved = false;
+	} else {
+		(void)sqlite3_close(db);
+	}
 }
 
 static void
@@ -667,6 +726,8 @@ store_lock(struct world *w, bool lock)
 {
 	if (w->locked == lock)
 		return;
+	if (w->moved)
+		peek_again(w);
 	if (sqlite3_exec(w->peek, lock ? "BEGIN IMMEDIATE" : "ROLLBACK", NULL,
 		NULL, NULL) != SQLITE_OK) {
 		if (w->may_fail)
@@ -676,12 +737,38 @@ store_lock(struct world *w, bool lock)
 	w->locked = lock;
 }
 
+/* The file goes, with what belongs to it; another may come. */
+static void
+store_gone(struct world *w, bool replace)
+{
+	static const char *const files[] = { "", "-wal", "-shm" };
+	char path[256];
+	FILE *f;
+
+	w->moved = true;
+	for (size_t i = 0; i < nitems(files); i++) {
+		(void)snprintf(path, sizeof(path), "%.190s%s", w->database,
+		    files[i]);
+		(void)unlink(path);
+	}
+	if (!replace)
+		return;
+	f = fopen(w->database, "w");
+	if (f == NULL)
+		die(w, "%s", w->database);
+	(void)fputs("another file", f);
+	(void)fclose(f);
+}
+
 /* The state of a row on disk; "none". */
 static void
 committed_state(struct world *w, const struct key_id *id, char out[16])
 {
-	sqlite3_stmt *q = w->peek_state;
+	sqlite3_stmt *q;
 
+	if (w->moved)
+		peek_again(w);
+	q = w->peek_state;
 	(void)strcpy(out, "none");
 	(void)sqlite3_bind_blob(
 	    q, 1, id->bytes, sizeof(id->bytes), SQLITE_STATIC);
@@ -789,7 +876,8 @@ deliver(struct world *w, struct child *c, struct hsm_msg *said)
 {
 	enum worker_event ev = said->type == HSM_HELLO	  ? WEV_HELLO
 			       : said->type == HSM_FAILED ? WEV_FAILED
-			       : said->type == HSM_PAGE	  ? WEV_PAGE
+			       : said->type == HSM_PAGE ||
+					 said->type == HSM_OBJECTS ? WEV_PAGE
 							  : WEV_REPLY;
 	enum worker_act act;
 	struct hsm_msg m;
@@ -914,6 +1002,16 @@ request_id(const struct hsm_msg *m, int64_t *job, struct key_id *id)
 		*job = m->u.prove.job;
 		*id = m->u.prove.id;
 		break;
+	case HSM_REMOVE:
+		*job = m->u.remove.job;
+		*id = m->u.remove.id;
+		break;
+	case HSM_INSPECT:
+		*job = m->u.inspect.job;
+		break;
+	case HSM_SWEEP:
+		*job = m->u.sweep.job;
+		break;
 	default:
 		*job = m->u.destroy.job;
 		*id = m->u.destroy.id;
@@ -1027,6 +1125,7 @@ say_proof(struct world *w, struct child *c, enum lie lie)
 		say_no(w, c, HSM_REFUSED, CKRG_OTHER, "search", "");
 		return;
 	}
+	c->proven = asked->id;
 	evidence_make(
 	    w, c->site, key, asked->challenge, lie, &m.u.proof.evidence);
 	deliver(w, c, &m);
@@ -1052,6 +1151,107 @@ say_destroyed(struct world *w, struct child *c)
 		}
 	m.u.destroyed.job = asked->job;
 	m.u.destroyed.id = asked->id;
+	deliver(w, c, &m);
+}
+
+static void
+token_remove(struct world *w, struct site *s, const struct key_id *id,
+    bool private, bool public)
+{
+	for (size_t i = s->nobjects; i-- > 0;)
+		if (key_id_cmp(&s->objects[i].id, id) == 0 &&
+		    (s->objects[i].private ? private : public))
+			object_drop(s, i);
+	/* What was whole has nothing left to come. */
+	for (size_t i = s->nlates; i-- > 0;)
+		if (key_id_cmp(&w->keys[s->lates[i].key].id, id) == 0)
+			s->lates[i] = s->lates[--s->nlates];
+}
+
+static void
+say_removed(struct world *w, struct child *c)
+{
+	struct hsm_msg m = { .type = HSM_DESTROYED };
+	const struct hsm_remove *asked = &c->request.u.remove;
+
+	if (token_count(c->site, &asked->id, true) != 1 ||
+	    token_count(c->site, &asked->id, false) > 1 ||
+	    key_id_cmp(&c->proven, &asked->id) != 0) {
+		say_no(w, c, HSM_REFUSED, CKRG_OTHER, "destroy", "");
+		return;
+	}
+	token_remove(w, c->site, &asked->id, true, true);
+	m.u.destroyed.job = asked->job;
+	m.u.destroyed.id = asked->id;
+	deliver(w, c, &m);
+}
+
+static void
+say_objects(struct world *w, struct child *c)
+{
+	struct site *s = c->site;
+	struct hsm_msg m = { .type = HSM_LISTED };
+	struct hsm_msg page = { .type = HSM_OBJECTS };
+	struct hsm_object *objects =
+	    calloc((size_t)s->nameless + s->nobjects + 1, sizeof(*objects));
+	int64_t job = c->request.u.inspect.job;
+	worker_no no = c->no;
+	size_t n = 0;
+
+	if (objects == NULL)
+		die(w, "no memory");
+	for (size_t i = 0; i < s->nobjects; i++) {
+		struct hsm_object *o = &objects[n];
+		const struct key *k = &w->keys[s->objects[i].key];
+
+		if (s->objects[i].hidden)
+			continue;
+		o->class = s->objects[i].private ? OBJECT_PRIVATE
+						 : OBJECT_PUBLIC;
+		hex_format(s->objects[i].id.bytes, KEY_ID_LEN, o->id);
+		o->idlen = KEY_ID_LEN;
+		(void)snprintf(o->label, sizeof(o->label), "%.127s",
+		    k->other ? "somebody's" : o->id);
+		o->key_type = alg_find(k->alg)->family == ALG_RSA ? 0 : 3;
+		o->bits = k->bits;
+		m.u.listed.privates += s->objects[i].private;
+		m.u.listed.publics += !s->objects[i].private;
+		n++;
+	}
+	for (int64_t i = 0; i < s->nameless; i++)
+		objects[n++] = (struct hsm_object){ .class = OBJECT_UNREADABLE,
+			.key_type = -1,
+			.debris = true };
+	m.u.listed.nameless = s->nameless;
+	for (size_t at = 0; at < n; at += PAGE_OBJECTS) {
+		page.u.objects.job = job;
+		page.u.objects.objects = objects + at;
+		page.u.objects.nobjects =
+		    n - at > PAGE_OBJECTS ? PAGE_OBJECTS : n - at;
+		m.u.listed.pages++;
+		deliver(w, c, &page);
+		if (child_of(w, no) != c)
+			break;
+	}
+	free(objects);
+	if (child_of(w, no) != c)
+		return;
+	m.u.listed.job = job;
+	deliver(w, c, &m);
+}
+
+static void
+say_swept(struct world *w, struct child *c)
+{
+	struct hsm_msg m = { .type = HSM_SWEPT };
+
+	m.u.swept.job = c->request.u.sweep.job;
+	m.u.swept.n = c->request.u.sweep.debris;
+	if (m.u.swept.n != c->site->nameless) {
+		say_no(w, c, HSM_REFUSED, CKRG_OTHER, "destroy", "");
+		return;
+	}
+	c->site->nameless = 0;
 	deliver(w, c, &m);
 }
 
@@ -1097,6 +1297,12 @@ child_answer(struct world *w, struct child *c)
 		say_list(w, c);
 	else if (c->request.type == HSM_PROVE)
 		say_proof(w, c, LIE_NO);
+	else if (c->request.type == HSM_REMOVE)
+		say_removed(w, c);
+	else if (c->request.type == HSM_INSPECT)
+		say_objects(w, c);
+	else if (c->request.type == HSM_SWEEP)
+		say_swept(w, c);
 	else
 		say_destroyed(w, c);
 }
@@ -1108,6 +1314,7 @@ answer_time(const struct child *c)
 	case HSM_GENERATE:
 		return c->site->takes;
 	case HSM_ENUMERATE:
+	case HSM_INSPECT:
 		return LIST_MS;
 	default:
 		return PROVE_MS;
@@ -1173,14 +1380,18 @@ generate_check(
 }
 
 static void
-destroy_check(
-    struct world *w, const struct site *s, const struct hsm_destroy *d)
+destroy_check(struct world *w, const struct site *s,
+    enum worker_purpose purpose, const struct hsm_destroy *d)
 {
 	char id[KEY_ID_HEX], state[16];
 
 	key_id_format(&d->id, id);
 	committed_state(w, &d->id, state);
-	if (strcmp(state, "unknown") != 0 && strcmp(state, "destroying") != 0)
+	if (strcmp(state, "unknown") != 0 &&
+	    strcmp(state, "destroying") != 0 &&
+	    (purpose != PURPOSE_DESTROYER ||
+		(strcmp(state, "none") != 0 && strcmp(state, "gone") != 0 &&
+		    strcmp(state, "destroyed") != 0)))
 		die(w,
 		    "%s: a half of key %s is to be destroyed; on disk it "
 		    "is %s",
@@ -1192,6 +1403,19 @@ destroy_check(
 			    "%s: a half of key %s is to be destroyed while "
 			    "the key is made",
 			    s->name, id);
+}
+
+/* A pair goes only when its row says so on disk, and nobody works with it. */
+static void
+remove_check(struct world *w, const struct site *s, const struct key_id *id)
+{
+	char hex[KEY_ID_HEX], state[16];
+
+	key_id_format(id, hex);
+	committed_state(w, id, state);
+	if (strcmp(state, "destroying") != 0)
+		die(w, "%s: key %s is to be destroyed; on disk it is %s",
+		    s->name, hex, state);
 }
 
 static enum ksm_err
@@ -1225,13 +1449,18 @@ io_send(void *ctx, worker_no no, const struct hsm_msg *m, ksm_msec deadline,
 			key_twin(w, c->key);
 		(void)snprintf(name, sizeof(name), " k%zu", w->nkeys);
 	} else if (m->type == HSM_DESTROY) {
-		destroy_check(w, c->site, &m->u.destroy);
+		destroy_check(w, c->site, c->purpose, &m->u.destroy);
+	} else if (m->type == HSM_REMOVE) {
+		remove_check(w, c->site, &m->u.remove.id);
 	}
-	if (m->type == HSM_PROVE || m->type == HSM_DESTROY)
-		(void)snprintf(name, sizeof(name), " k%zu",
-		    key_of(w, m->type == HSM_PROVE ? &m->u.prove.id
-						   : &m->u.destroy.id) +
-			1);
+	if (m->type == HSM_PROVE || m->type == HSM_DESTROY ||
+	    m->type == HSM_REMOVE) {
+		struct key_id id;
+		int64_t job;
+
+		request_id(m, &job, &id);
+		(void)snprintf(name, sizeof(name), " k%zu", key_of(w, &id) + 1);
+	}
 	(void)child_step(c, WEV_JOB, &act);
 	c->request = *m;
 	c->open = true;
@@ -1534,7 +1763,7 @@ restart(struct world *w, bool killed, bool unclean, ksm_msec lock,
 			child_next(w, c, NEXT_EXIT, lock == NEVER ? 0 : lock);
 		c->next_act = NEXT_EXIT;
 	}
-	w->ticket = 0;
+	w->ticket = w->errand = 0;
 	engine_begin(w, unclean);
 }
 
@@ -1547,7 +1776,7 @@ row_fault(const struct site *s, const struct store_key *k)
 	int publics = token_count(s, &k->id, false);
 
 	if (k->state == KEY_INTENDED || k->state == KEY_UNKNOWN ||
-	    k->state == KEY_MADE)
+	    k->state == KEY_MADE || k->state == KEY_DESTROYING)
 		return "is not settled";
 	if (!key_state_living(k->state))
 		return privates + publics == 0 ? NULL
@@ -1623,7 +1852,8 @@ expect_sound(struct world *w)
 	for (const struct site *s = w->sites; s != NULL; s = s->next)
 		for (size_t i = 0; s->configured && i < s->nobjects; i++) {
 			key_id_format(&s->objects[i].id, id);
-			if (store_key_get(w->store, &s->objects[i].id, &k,
+			if (!w->keys[s->objects[i].key].other &&
+			    store_key_get(w->store, &s->objects[i].id, &k,
 				&fail) != KSM_OK)
 				die(w,
 				    "expected a sound token; %s: object %s "
@@ -2063,7 +2293,7 @@ token_hide(struct world *w, struct site *s, int64_t n)
 }
 
 static void
-token_stray(struct world *w, struct site *s)
+token_stray(struct world *w, struct site *s, bool other)
 {
 	struct key *k;
 
@@ -2071,7 +2301,9 @@ token_stray(struct world *w, struct site *s)
 	k = &w->keys[w->nkeys++];
 	*k = (struct key){ .alg = 13, .bits = 256 };
 	io_random(w, &k->id, sizeof(k->id));
-	store_tag_get(w->store, k->id.bytes);
+	k->other = other;
+	if (!other)
+		store_tag_get(w->store, k->id.bytes);
 	token_complete(w, s, w->nkeys - 1, true, true);
 }
 
@@ -2129,7 +2361,10 @@ do_token(struct world *w, struct words *v)
 		s->nameless = number(w, word(w, v, "how many"));
 	} else if (strcmp(what, "stray") == 0) {
 		for (int64_t n = number(w, word(w, v, "how many")); n > 0; n--)
-			token_stray(w, s);
+			token_stray(w, s, false);
+	} else if (strcmp(what, "other") == 0) {
+		for (int64_t n = number(w, word(w, v, "how many")); n > 0; n--)
+			token_stray(w, s, true);
 	} else if (strcmp(what, "double") == 0) {
 		size_t key = key_parse(w, word(w, v, "a key"));
 
@@ -2221,6 +2456,10 @@ worker_exits(struct world *w, struct child *c, struct words *v)
 			     : status);
 	if (left != NULL)
 		c->left = left_parse(w, left);
+	/* Of a pair that was to be destroyed that much is still there. */
+	if (left != NULL && c->open && c->request.type == HSM_REMOVE)
+		token_remove(w, c->site, &c->request.u.remove.id,
+		    !c->left.private, !c->left.public);
 	child_exit(w, c);
 }
 
@@ -2257,6 +2496,12 @@ do_worker(struct world *w, const char *who, struct words *v)
 		say_proof(w, c, bad);
 	} else if (strcmp(what, "destroyed") == 0) {
 		say_destroyed(w, c);
+	} else if (strcmp(what, "removed") == 0) {
+		say_removed(w, c);
+	} else if (strcmp(what, "objects") == 0) {
+		say_objects(w, c);
+	} else if (strcmp(what, "swept") == 0) {
+		say_swept(w, c);
 	} else if (strcmp(what, "exit") == 0) {
 		worker_exits(w, c, v);
 	} else if (strcmp(what, "babble") == 0) {
@@ -2523,6 +2768,130 @@ expect_site(struct world *w, const char *what, struct words *v)
 }
 
 static void
+errand_of(struct world *w, struct errand_state *out)
+{
+	if (engine_errand_state(w->engine, w->errand, out) != KSM_OK)
+		die(w, "there is no errand");
+}
+
+static void
+expect_errand(struct world *w, struct words *v)
+{
+	struct errand_state st;
+	const char *want = word(w, v, "running, done or failed"), *text;
+	int64_t swept = option_number(w, v, "swept", -1);
+	const char *is;
+
+	errand_of(w, &st);
+	is = !st.done ? "running" : st.failed ? "failed" : "done";
+	if (strcmp(is, want) != 0)
+		die(w, "expected errand %s; it is %s (%s)", want, is, st.text);
+	if (swept != -1 && swept != st.swept)
+		die(w, "expected %" PRId64 " swept; it is %" PRId64, swept,
+		    st.swept);
+	text = word_find(v);
+	if (text != NULL && strstr(st.text, text) == NULL)
+		die(w, "expected words with \"%s\"; it is \"%s\"", text,
+		    st.text);
+}
+
+static void
+expect_item(struct world *w, struct words *v)
+{
+	struct errand_state st;
+	const char *name = word(w, v, "a key");
+	const struct key_id *id = &w->keys[key_parse(w, name)].id;
+	bool done = strcmp(word(w, v, "done or not"), "done") == 0;
+	const char *text = word_find(v);
+
+	errand_of(w, &st);
+	for (size_t i = 0; i < st.nitems; i++) {
+		const struct errand_item *item = &st.items[i];
+
+		if (key_id_cmp(&item->id, id) != 0)
+			continue;
+		if (item->done != done)
+			die(w, "expected %s %s; it is %s (%s)", name,
+			    done ? "done" : "not done",
+			    item->done ? "done" : "not done", item->text);
+		if (text != NULL && strstr(item->text, text) == NULL)
+			die(w, "expected words with \"%s\"; it is \"%s\"",
+			    text, item->text);
+		return;
+	}
+	die(w, "%s is not of this errand", name);
+}
+
+static void
+expect_found(struct world *w, struct words *v)
+{
+	struct errand_state st;
+	const char *name = word(w, v, "a sort");
+	int64_t listed = 0;
+
+	errand_of(w, &st);
+	for (int sort = 0; sort < FOUND__COUNT; sort++) {
+		if (strcmp(name, found_sort_text((enum found_sort)sort)) != 0)
+			continue;
+		for (size_t i = 0; i < st.nfound; i++)
+			listed += st.found[i].sort == (enum found_sort)sort;
+		if (sort != FOUND_OURS && listed != st.counts[sort])
+			die(w, "%" PRId64 " are listed, %" PRId64 " counted",
+			    listed, st.counts[sort]);
+		for (size_t i = 1; i < st.nfound; i++)
+			if (strcmp(st.found[i - 1].id, st.found[i].id) > 0)
+				die(w, "what was found is not in order");
+		compare(w, v, name, st.counts[sort], false);
+		return;
+	}
+	die(w, "nothing is found as %s", name);
+}
+
+static void
+expect_history(struct world *w, struct words *v)
+{
+	struct history_filter f = { .uid = -1 };
+	struct store_history row;
+	struct ksm_fail fail;
+	char what[48];
+	int64_t cursor = 0, n = 0;
+	size_t got = 0;
+
+	(void)snprintf(what, sizeof(what), "%s", word(w, v, "what"));
+	for (char *p = what; *p != '\0'; p++)
+		*p = *p == '-' ? ' ' : *p;
+	f.what = what;
+	do {
+		if (store_history_list(w->store, &f, &cursor, &row, 1, &got,
+			&fail) != KSM_OK)
+			die(w, "%s", fail.text);
+		n += (int64_t)got;
+	} while (got > 0);
+	compare(w, v, what, n, false);
+}
+
+static void
+expect_generated(struct world *w, struct words *v)
+{
+	const char *name = word(w, v, "a repository");
+	const struct engine_metric *m;
+	size_t n = engine_metrics(w->engine, &m);
+	int64_t made = 0, counted = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(m[i].repository, name) != 0)
+			continue;
+		made += m[i].generated;
+		for (int k = 0; k <= METRIC_BUCKETS; k++)
+			counted += m[i].bucket[k];
+	}
+	if (made != counted)
+		die(w, "the buckets hold %" PRId64 " of %" PRId64, counted,
+		    made);
+	compare(w, v, "generated", made, false);
+}
+
+static void
 do_expect(struct world *w, struct words *v)
 {
 	static const char *const sites[] = { "asked", "started", "logins",
@@ -2559,6 +2928,24 @@ do_expect(struct world *w, struct words *v)
 		expect_topup(w, v);
 	} else if (strcmp(what, "sound") == 0) {
 		expect_sound(w);
+	} else if (strcmp(what, "errand") == 0) {
+		expect_errand(w, v);
+	} else if (strcmp(what, "item") == 0) {
+		expect_item(w, v);
+	} else if (strcmp(what, "found") == 0) {
+		expect_found(w, v);
+	} else if (strcmp(what, "history") == 0) {
+		expect_history(w, v);
+	} else if (strcmp(what, "generated") == 0) {
+		expect_generated(w, v);
+	} else if (strcmp(what, "store") == 0) {
+		bool bad = strcmp(word(w, v, "good or bad"), "bad") == 0;
+		const char *why = word_find(v);
+
+		if (engine_store_trouble(w->engine, text) != bad ||
+		    (why != NULL && strstr(text, why) == NULL))
+			die(w, "expected the store to be %s; \"%s\"",
+			    bad ? "bad" : "good", text);
 	} else if (strcmp(what, "clock") == 0) {
 		bool bad = strcmp(word(w, v, "good or bad"), "bad") == 0;
 
@@ -2600,6 +2987,9 @@ random_kill(struct world *w)
 	if (c == NULL || c->orphan)
 		return;
 	c->left = random_left(w);
+	if (c->open && c->request.type == HSM_REMOVE)
+		token_remove(w, c->site, &c->request.u.remove.id,
+		    !c->left.private, !c->left.public);
 	(void)strcpy(c->how, "signal 9");
 	child_exit(w, c);
 }
@@ -2637,12 +3027,52 @@ random_zones(struct world *w)
 }
 
 static void
+random_errand(struct world *w, const struct site *s)
+{
+	static const enum errand_kind kinds[] = { ERRAND_INVENTORY,
+		ERRAND_DESTROY, ERRAND_DESTROY, ERRAND_CLEAN };
+	struct key_id ids[4];
+	struct errand_want want = { .kind = kinds[dice_below(w, 4)],
+		.repository = s->name,
+		.ids = ids,
+		.reason = "chance",
+		.who = { .uid = 0, .pid = 1 } };
+	struct ksm_fail fail;
+
+	if (w->errand != 0 && dice_below(w, 2) == 0)
+		engine_errand_forget(w->engine, w->errand);
+	while (want.nids < nitems(ids) && w->nkeys > 0)
+		ids[want.nids++] = w->keys[dice_below(w, w->nkeys)].id;
+	(void)engine_errand(w->engine, &want, &w->errand, &fail);
+	run(w);
+}
+
+static void
+random_order(struct world *w)
+{
+	struct store_actor who = { .uid = 0, .pid = 1 };
+	struct ksm_fail fail;
+	bool was;
+
+	if (dice_below(w, 2) == 0)
+		(void)engine_pause(w->engine,
+		    io_wall(w) + 1 + (ksm_time)dice_below(w, 10), "chance", who,
+		    &fail);
+	else if (dice_below(w, 2) == 0)
+		(void)engine_unpause(w->engine, who, &was, &fail);
+	else if (w->nkeys > 0)
+		(void)engine_key_retire(w->engine,
+		    &w->keys[dice_below(w, w->nkeys)].id, "chance", who, &fail);
+	run(w);
+}
+
+static void
 random_deed(struct world *w)
 {
 	struct site *s = random_site(w);
 	struct left left = random_left(w);
 
-	switch (dice_below(w, 24)) {
+	switch (dice_below(w, 28)) {
 	case 0:
 	case 1:
 	case 2:
@@ -2692,6 +3122,13 @@ random_deed(struct world *w)
 	case 19:
 		s->room = dice_below(w, 2) == 0 ? token_pairs(s) : -1;
 		break;
+	case 20:
+	case 21:
+		random_errand(w, s);
+		break;
+	case 22:
+		random_order(w);
+		break;
 	default:
 		break;
 	}
@@ -2740,6 +3177,27 @@ do_random(struct world *w, struct words *v)
 
 /* ---- events ----------------------------------------------------------- */
 
+static const struct store_actor somebody = { .uid = 1000, .pid = 77 };
+
+static void
+outcome_is(struct world *w, bool refused, enum ksm_err err,
+    const struct ksm_fail *fail)
+{
+	if (refused && err == KSM_OK)
+		die(w, "expected this to be refused");
+	if (!refused && err != KSM_OK)
+		die(w, "%s", fail->text);
+	run(w);
+}
+
+/* Of what an operator asks for. */
+static void
+outcome(struct world *w, struct words *v, enum ksm_err err,
+    const struct ksm_fail *fail)
+{
+	outcome_is(w, flag(v, "refused"), err, fail);
+}
+
 static void
 do_topup(struct world *w, struct words *v)
 {
@@ -2750,9 +3208,85 @@ do_topup(struct world *w, struct words *v)
 		.pid = 1 };
 	struct ksm_fail fail;
 
-	if (engine_topup(w->engine, &want, &w->ticket, &fail) != KSM_OK)
-		die(w, "topup: %s", fail.text);
-	run(w);
+	if (flag(v, "once"))
+		want.cause = RUN_ONCE;
+	outcome(w, v,
+	    engine_topup(w->engine, &want, &w->ticket, &fail), &fail);
+}
+
+static void
+do_pause(struct world *w, struct words *v)
+{
+	const char *text = option(v, "for");
+	ksm_time until = text == NULL
+			     ? PAUSE_OPEN
+			     : io_wall(w) + duration(w, text) / 1000;
+	struct ksm_fail fail;
+
+	outcome(w, v,
+	    engine_pause(w->engine, until, "a scenario", somebody, &fail),
+	    &fail);
+}
+
+static void
+do_unpause(struct world *w, struct words *v)
+{
+	struct ksm_fail fail;
+	bool was;
+
+	outcome(w, v, engine_unpause(w->engine, somebody, &was, &fail), &fail);
+}
+
+static void
+do_retire(struct world *w, struct words *v)
+{
+	size_t key = key_parse(w, word(w, v, "a key"));
+	struct ksm_fail fail;
+
+	outcome(w, v,
+	    engine_key_retire(
+		w->engine, &w->keys[key].id, "a scenario", somebody, &fail),
+	    &fail);
+}
+
+static void
+do_adopt(struct world *w, struct words *v)
+{
+	struct adopt_want want = { .reason = "a scenario", .who = somebody };
+	struct ksm_fail fail;
+
+	want.id = w->keys[key_parse(w, word(w, v, "a key"))].id;
+	want.policy = word(w, v, "a policy");
+	want.role = role_parse(w, word(w, v, "a role"));
+	want.repository = word(w, v, "a repository");
+	want.alg = (int)option_number(w, v, "alg", 0);
+	outcome(w, v, engine_key_adopt(w->engine, &want, &fail), &fail);
+}
+
+static void
+do_errand(struct world *w, struct words *v)
+{
+	static const char *const kinds[] = { "inventory", "destroy", "clean",
+		"sweep" };
+	struct errand_want want = { .reason = "a scenario", .who = somebody };
+	const char *what = word(w, v, "what"), *text;
+	struct key_id ids[WORDS];
+	struct ksm_fail fail;
+	bool refused = flag(v, "refused");
+
+	if (strcmp(what, "forget") == 0) {
+		engine_errand_forget(w->engine, w->errand);
+		run(w);
+		return;
+	}
+	want.kind = (enum errand_kind)choice(w, what, kinds, nitems(kinds));
+	want.repository = word(w, v, "a repository");
+	want.debris = option_number(w, v, "debris", 0);
+	want.ids = ids;
+	while ((text = word_find(v)) != NULL)
+		ids[want.nids++] = w->keys[key_parse(w, text)].id;
+	outcome_is(w, refused,
+	    engine_errand(w->engine, &want, &w->errand, &fail), &fail);
 }
 
 static void
@@ -2781,6 +3315,15 @@ do_restart(struct world *w, struct words *v)
 	restart(w, killed, unclean, lock, &left);
 }
 
+/* As soon as no batch is open: others wait for that, too. */
+static void
+store_lock_soon(struct world *w)
+{
+	while (store_batch_open(w->store))
+		advance(w, w->now + 10);
+	store_lock(w, true);
+}
+
 static void
 do_store(struct world *w, struct words *v)
 {
@@ -2795,9 +3338,11 @@ do_store(struct world *w, struct words *v)
 	else if (strcmp(what, "work") == 0)
 		w->fail_in = w->fail_at[0] = 0;
 	else if (strcmp(what, "lock") == 0)
-		store_lock(w, true);
+		store_lock_soon(w);
 	else if (strcmp(what, "unlock") == 0)
 		store_lock(w, false);
+	else if (strcmp(what, "gone") == 0 || strcmp(what, "replace") == 0)
+		store_gone(w, what[0] == 'r');
 	else
 		die(w, "a store does not %s", what);
 }
@@ -2806,7 +3351,17 @@ static void
 do_clock(struct world *w, struct words *v)
 {
 	const char *by = word(w, v, "by how much");
+	struct ksm_fail fail;
+	ksm_time before;
 	int64_t s;
+
+	if (strcmp(by, "accept") == 0) {
+		outcome(w, v,
+		    engine_clock_accept(w->engine, "a scenario", somebody,
+			&before, &fail),
+		    &fail);
+		return;
+	}
 
 	if (by[0] != '+' && by[0] != '-')
 		die(w, "the clock jumps +T or -T");
@@ -2858,7 +3413,9 @@ do_event(struct world *w, const char *verb, struct words *v)
 		w->watching = false;
 	} else if (strcmp(verb, "worker") == 0 ||
 		   strcmp(verb, "verifier") == 0 ||
-		   strcmp(verb, "settler") == 0)
+		   strcmp(verb, "settler") == 0 ||
+		   strcmp(verb, "inspector") == 0 ||
+		   strcmp(verb, "destroyer") == 0)
 		do_worker(w, verb, v);
 	else if (strcmp(verb, "auto") == 0)
 		do_auto(w);
@@ -2868,6 +3425,16 @@ do_event(struct world *w, const char *verb, struct words *v)
 		do_topup(w, v);
 	else if (strcmp(verb, "resume") == 0)
 		do_resume(w, v);
+	else if (strcmp(verb, "pause") == 0)
+		do_pause(w, v);
+	else if (strcmp(verb, "unpause") == 0)
+		do_unpause(w, v);
+	else if (strcmp(verb, "retire") == 0)
+		do_retire(w, v);
+	else if (strcmp(verb, "adopt") == 0)
+		do_adopt(w, v);
+	else if (strcmp(verb, "errand") == 0)
+		do_errand(w, v);
 	else if (strcmp(verb, "restart") == 0)
 		do_restart(w, v);
 	else if (strcmp(verb, "store") == 0)
@@ -2959,8 +3526,7 @@ world_clear(struct world *w)
 	char path[256];
 
 	engine_end(w);
-	(void)sqlite3_finalize(w->peek_state);
-	(void)sqlite3_close(w->peek);
+	peek_close(w);
 	while (w->children != NULL)
 		child_forget(w, w->children);
 	while (w->sites != NULL) {
