@@ -388,9 +388,11 @@ share_before(const struct plan_share *s, wide at)
 
 	/* ceil(at x need / 2^63), with nothing beyond 128 bits. */
 	n = (part * (wide)s->need + (one - 1)) / one;
-	if (s->need != 0 && whole > (wide)INT64_MAX / (wide)s->need)
-		return above(s->most, s->have);
-	n += whole * (wide)s->need;
+	if (whole > 0 && s->need > 0) {
+		if (whole > (wide)INT64_MAX / (wide)s->need)
+			return above(s->most, s->have);
+		n += whole * (wide)s->need;
+	}
 	if (n >= (wide)s->most)
 		return above(s->most, s->have);
 	return above((int64_t)n, s->have);
