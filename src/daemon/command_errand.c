@@ -148,7 +148,7 @@ errand_ended(struct command_call *call, struct errand_state *s)
 		    "the daemon lost sight of this errand");
 		return false;
 	}
-	if (s->done || now - c->said < PROGRESS_EVERY)
+	if (s->done || s->nitems == 0 || now - c->said < PROGRESS_EVERY)
 		return s->done;
 	c->said = now;
 	for (size_t i = 0; i < s->nitems; i++)

@@ -38,6 +38,12 @@ static struct {
 	int topups, forgotten, kicks, stops, reloads, reload_forgets;
 	bool resumed, accepted;
 	int64_t keys, pages; /* rows there are, pages that were read */
+	enum errand_kind errand;
+	size_t errand_ids;
+	int64_t errand_uid;
+	int errands, errands_forgotten, adopted, events;
+	struct errand_state errand_state;
+	struct store_pause pause;
 	void (*reload_done)(void *arg, enum ksm_err err,
 	    const struct conf *read, const struct ksm_fail *fail);
 	void *reload_arg;
@@ -233,6 +239,224 @@ store_repository_known(struct store *st, const char *name, bool *known,
 	return store_policy_known(st, name, known, fail);
 }
 
+/* ---- errands, history: enough for a command to go its whole way -------- */
+
+const char *
+found_sort_text(enum found_sort s)
+{
+	return s == FOUND_OURS ? "ours" : s == FOUND_HALF ? "half" : "foreign";
+}
+
+enum ksm_err
+engine_errand(struct engine *e, const struct errand_want *want,
+    int64_t *ticket, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)fail;
+	assert_string_equal(want->repository, "SoftHSM");
+	fake.errand = want->kind;
+	fake.errand_ids = want->nids;
+	fake.errand_uid = want->who.uid;
+	fake.errands++;
+	*ticket = 9;
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_errand_state(struct engine *e, int64_t ticket, struct errand_state *out)
+{
+	(void)e;
+	if (ticket != 9)
+		return KSM_ENOENT;
+	*out = fake.errand_state;
+	return KSM_OK;
+}
+
+void
+engine_errand_forget(struct engine *e, int64_t ticket)
+{
+	(void)e;
+	assert_int_equal(ticket, 9);
+	fake.errands_forgotten++;
+}
+
+enum ksm_err
+engine_key_adopt(struct engine *e, const struct adopt_want *want,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	(void)fail;
+	assert_string_equal(want->policy, "default");
+	fake.adopted++;
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_key_retire(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)who;
+	assert_string_equal(reason, "broken");
+	if (id->bytes[0] == 1)
+		return KSM_OK;
+	if (id->bytes[0] == 2)
+		return ksm_failf(fail, KSM_EREFUSED, "it is destroyed");
+	return KSM_ENOENT;
+}
+
+enum ksm_err
+engine_pause(struct engine *e, ksm_time until, const char *reason,
+    struct store_actor who, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)fail;
+	fake.pause = (struct store_pause){ .since = 1732500000,
+		.until = until, .who = who };
+	(void)snprintf(fake.pause.reason, sizeof(fake.pause.reason), "%s",
+	    reason);
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_unpause(struct engine *e, struct store_actor who, bool *was,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	(void)who;
+	(void)fail;
+	*was = fake.pause.until != 0;
+	fake.pause.until = 0;
+	return KSM_OK;
+}
+
+void
+engine_pause_view(const struct engine *e, struct store_pause *out)
+{
+	(void)e;
+	*out = fake.pause;
+}
+
+enum ksm_err
+engine_clock_accept(struct engine *e, const char *reason,
+    struct store_actor who, ksm_time *before, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)reason;
+	(void)who;
+	(void)before;
+	return ksm_failf(fail, KSM_EREFUSED, "there is no dispute");
+}
+
+bool
+engine_store_trouble(struct engine *e, char out[256])
+{
+	(void)e;
+	out[0] = '\0';
+	return false;
+}
+
+const int64_t metric_bounds_ms[METRIC_BUCKETS] = { 5, 10, 25, 50, 100, 250,
+	1000, 2500, 10000, 30000, 120000, 600000 };
+
+size_t
+engine_metrics(const struct engine *e, const struct engine_metric **out)
+{
+	(void)e;
+	*out = NULL;
+	return 0;
+}
+
+size_t
+engine_error_counts(const struct engine *e, const struct engine_errors **out)
+{
+	(void)e;
+	*out = NULL;
+	return 0;
+}
+
+ksm_time
+engine_last_topup(const struct engine *e)
+{
+	(void)e;
+	return 0;
+}
+
+enum ksm_err
+store_newest(struct store *st, ksm_time *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	*out = 0;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_commit(struct store *st, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_history_add(struct store *st, ksm_time when, struct store_actor who,
+    const char *what, const char *subject, const char *why,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)when;
+	(void)who;
+	(void)subject;
+	(void)why;
+	(void)fail;
+	assert_true(what[0] != '\0');
+	fake.events++;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_history_head(struct store *st, int64_t *number, uint8_t hash[32],
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)fail;
+	*number = 5;
+	memset(hash, 0xab, 32);
+	return KSM_OK;
+}
+
+enum ksm_err
+store_history_list(struct store *st, const struct history_filter *f,
+    int64_t *cursor, struct store_history *out, size_t max, size_t *n,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)f;
+	(void)fail;
+	for (*n = 0; *n < max && *cursor < 450; (*n)++) {
+		out[*n] = (struct store_history){ .number = ++*cursor,
+			.when = 1732500000, .who = ACTOR_DAEMON };
+		(void)snprintf(out[*n].what, sizeof(out[*n].what), "key made");
+	}
+	return KSM_OK;
+}
+
+enum ksm_err
+store_history_verify(struct store *st, struct history_check *c, size_t max,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)max;
+	(void)fail;
+	if (c->number < 5)
+		c->number++;
+	else
+		c->done = true;
+	memset(c->hash, (int)c->number, sizeof(c->hash));
+	return KSM_OK;
+}
+
 static void
 face_reload(void *ctx, bool allow_empty,
     void (*done)(void *arg, enum ksm_err err, const struct conf *read,
@@ -259,6 +483,44 @@ face_stop(void *ctx)
 {
 	(void)ctx;
 	fake.stops++;
+}
+
+static enum log_level
+face_log_level(void *ctx)
+{
+	(void)ctx;
+	return log_level_get();
+}
+
+static void
+face_log_level_set(void *ctx, enum log_level level)
+{
+	(void)ctx;
+	log_level_set(level);
+}
+
+static void
+face_database(void *ctx, const char *to,
+    void (*done)(void *arg, enum ksm_err err, char *const *findings, size_t n,
+	const struct ksm_fail *fail),
+    void *arg)
+{
+	static const struct ksm_fail busy = { KSM_EBUSY, "one is running" };
+	static char fault[] = "history row 3 was changed";
+	static char *const faults[] = { fault };
+
+	(void)ctx;
+	if (to != NULL)
+		done(arg, KSM_EBUSY, NULL, 0, &busy);
+	else
+		done(arg, KSM_OK, faults, 1, NULL);
+}
+
+static void
+face_database_forget(void *ctx, void *arg)
+{
+	(void)ctx;
+	(void)arg;
 }
 
 static void
@@ -312,6 +574,10 @@ static const struct daemon_face face = {
 	.reload = face_reload,
 	.reload_forget = face_reload_forget,
 	.stop = face_stop,
+	.log_level = face_log_level,
+	.log_level_set = face_log_level_set,
+	.database = face_database,
+	.database_forget = face_database_forget,
 	.kick = face_kick,
 };
 
@@ -938,6 +1204,220 @@ clients_hear_when_the_daemon_stops(void **ctx)
 	assert_int_equal(access(w->path, F_OK), -1);
 }
 
+/* ---- errands and the record ------------------------------------------- */
+
+static void
+an_inventory_is_looked_at_and_shown_in_pages(void **ctx)
+{
+	static struct errand_found found[450];
+	struct world *w = *ctx;
+	const char *line = Q("inventory", "{}");
+	char *text;
+	int fd;
+
+	for (size_t i = 0; i < nitems(found); i++) {
+		found[i] = (struct errand_found){ .sort = FOUND_HALF,
+			.privates = 1, .key_type = 3, .bits = 256 };
+		(void)snprintf(found[i].id, sizeof(found[i].id), "%032zx", i);
+	}
+	fd = begin(w, line, strlen(line));
+	assert_int_equal(fake.errands, 1);
+	assert_int_equal(fake.errand, ERRAND_INVENTORY);
+	control_poll(w->control);
+	fake.errand_state = (struct errand_state){ .done = true,
+		.found = found, .nfound = nitems(found) };
+	fake.errand_state.counts[FOUND_HALF] = (int64_t)nitems(found);
+	control_poll(w->control);
+	text = rest(w, fd);
+	assert_non_null(text);
+	assert_int_equal(lines(text), nitems(found) + 2);
+	assert_int_equal(fake.errands_forgotten, 1);
+	expect_result(text, CTL_ATTENTION, "\"half\"");
+}
+
+static void
+destroying_goes_on_without_its_client_and_looking_does_not(void **ctx)
+{
+	static const char destroy[] = Q("key destroy",
+	    "{\"ids\":[\"01000000000000000000000000000000\"],"
+	    "\"reason\":\"old\"}");
+	static const char look[] = Q("inventory", "{}");
+	struct world *w = *ctx;
+	int fd;
+
+	fd = begin(w, destroy, strlen(destroy));
+	assert_int_equal(fake.errand, ERRAND_DESTROY);
+	assert_int_equal(fake.errand_ids, 1);
+	assert_int_equal(fake.errand_uid, getuid());
+	(void)close(fd);
+	turn(w);
+	assert_int_equal(fake.errands_forgotten, 0);
+	fd = begin(w, look, strlen(look));
+	(void)close(fd);
+	turn(w);
+	assert_int_equal(fake.errands_forgotten, 1);
+}
+
+static void
+each_id_of_a_destroying_has_its_answer(void **ctx)
+{
+	static const char line[] = Q("key destroy",
+	    "{\"ids\":[\"01000000000000000000000000000000\","
+	    "\"05000000000000000000000000000000\"],\"reason\":\"old\"}");
+	static struct errand_item item = { .done = true };
+	struct world *w = *ctx;
+	char *text;
+	int fd;
+
+	item.id.bytes[0] = 1;
+	fd = begin(w, line, strlen(line));
+	fake.errand_state = (struct errand_state){ .done = true,
+		.items = &item, .nitems = 1 };
+	control_poll(w->control);
+	text = rest(w, fd);
+	assert_non_null(strstr(text, "no such key"));
+	assert_int_equal(lines(text), 3);
+	expect_result(text, CTL_ATTENTION, "\"refused\":1");
+}
+
+static void
+a_dry_run_asks_nothing_of_the_token(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_result(ask(w, Q("key destroy",
+	    "{\"ids\":[\"01000000000000000000000000000000\"],"
+	    "\"reason\":\"old\",\"dry_run\":true}")), CTL_OK, "\"would\"");
+	assert_int_equal(fake.errands, 0);
+}
+
+static void
+retiring_tells_of_each_key(void **ctx)
+{
+	struct world *w = *ctx;
+	char *text = ask(w, Q("key retire",
+	    "{\"ids\":[\"01000000000000000000000000000000\","
+	    "\"02000000000000000000000000000000\","
+	    "\"03000000000000000000000000000000\"],\"reason\":\"broken\"}"));
+
+	assert_non_null(strstr(text, "it is destroyed"));
+	assert_non_null(strstr(text, "no such key"));
+	expect_result(text, CTL_ATTENTION, "\"refused\"");
+}
+
+static void
+a_pause_has_an_end_or_none_and_shows_in_the_status(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_result(ask(w, Q("pause", "{\"for\":9223372036854775807}")),
+	    CTL_OK, "\"paused\"");
+	assert_true(fake.pause.until == PAUSE_OPEN);
+	expect_result(ask(w, Q("status", "{}")), CTL_OK, "\"since\"");
+	expect_result(ask(w, Q("resume", "{}")), CTL_OK, "true");
+	expect_result(ask(w, Q("resume", "{}")), CTL_OK, "false");
+}
+
+static void
+the_history_comes_in_pages_and_is_verified(void **ctx)
+{
+	struct world *w = *ctx;
+	char *text = ask(w, Q("history", "{}"));
+	char line[256], hash[65];
+
+	assert_int_equal(lines(text), 451);
+	expect_result(text, CTL_OK, "key made");
+	expect_result(ask(w, Q("history verify", "{}")), CTL_OK, "05050505");
+	for (int i = 0; i < 64; i += 2)
+		(void)memcpy(hash + i, "03", 2);
+	hash[64] = '\0';
+	(void)snprintf(line, sizeof(line),
+	    Q("history verify", "{\"head\":\"3:%s\"}"), hash);
+	expect_result(ask(w, line), CTL_OK, "\"head_fits\":true");
+	(void)snprintf(line, sizeof(line),
+	    Q("history verify", "{\"head\":\"4:%s\"}"), hash);
+	expect_result(ask(w, line), CTL_ATTENTION, "\"head_fits\":false");
+	expect_error(ask(w, Q("history verify", "{\"head\":\"x\"}")),
+	    "bad-argument", "NUMBER:HASH");
+}
+
+static void
+the_database_is_checked_by_somebody_else(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_result(ask(w, Q("database check", "{}")), CTL_ATTENTION,
+	    "row 3");
+	expect_error(ask(w, Q("database backup", "{\"file\":\"/x\"}")),
+	    "busy", "one is running");
+}
+
+static void
+the_log_level_is_shown_and_set(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_result(ask(w, Q("log level", "{}")), CTL_OK, "\"level\"");
+	assert_int_equal(fake.events, 0);
+	expect_result(ask(w, Q("log level", "{\"level\":\"debug\"}")), CTL_OK,
+	    "debug");
+	assert_int_equal(fake.events, 1);
+	assert_int_equal(log_level_get(), LOGL_DEBUG);
+	log_level_set(LOGL_INFO);
+}
+
+static void
+values_of_every_kind_are_checked(void **ctx)
+{
+	static const struct {
+		const char *line, *says;
+	} cases[] = {
+		{ Q("key destroy", "{\"ids\":[],\"reason\":\"x\"}"), "1 to 1000" },
+		{ Q("key destroy", "{\"ids\":\"01\",\"reason\":\"x\"}"),
+		    "1 to 1000" },
+		{ Q("key destroy", "{\"ids\":[\"zz\"],\"reason\":\"x\"}"),
+		    "32 hex" },
+		{ Q("key destroy", "{\"ids\":[7],\"reason\":\"x\"}"),
+		    "32 hex" },
+		{ Q("key destroy",
+		      "{\"ids\":[\"01000000000000000000000000000000\"]}"),
+		    "\"reason\" is missing" },
+		{ Q("pause", "{\"for\":0}"), "1 or more" },
+		{ Q("pause", "{\"reason\":\"two\\nlines\"}"), "one line" },
+		{ Q("pause", "{\"reason\":\"\"}"), "one line" },
+		{ Q("log level", "{\"level\":\"loud\"}"), "notice" },
+		{ Q("key list", "{\"tag\":65536}"), "65535" },
+		{ Q("key list", "{\"algorithm\":\"DSA\"}"), "algorithm" },
+		{ Q("key list", "{\"older_than\":-1}"), "1 or more" },
+		{ Q("database backup", "{\"file\":\"copy.db\"}"),
+		    "absolute path" },
+		{ Q("inventory adopt", "{\"id\":\"0\",\"policy\":\"default\","
+				       "\"role\":\"ZSK\",\"reason\":\"x\"}"),
+		    "hex digits" },
+		{ Q("inventory clean",
+		      "{\"repository\":\"SoftHSM\",\"reason\":\"x\"}"),
+		    "either ids or debris" },
+	};
+	struct world *w = *ctx;
+
+	for (size_t i = 0; i < nitems(cases); i++)
+		expect_error(ask(w, cases[i].line), "bad-argument",
+		    cases[i].says);
+	assert_int_equal(fake.errands, 0);
+}
+
+static void
+ids_of_another_length_are_left_to_others(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_error(ask(w, Q("inventory adopt",
+	    "{\"id\":\"0102030405060708090a0b0c0d0e0f1011121314\","
+	    "\"policy\":\"default\",\"role\":\"ZSK\",\"reason\":\"x\"}")),
+	    "refused", "20 bytes");
+	assert_int_equal(fake.errands, 0);
+}
+
 /* ---- who may --------------------------------------------------------- */
 
 /* The answer that a process of that user gets. */
@@ -1116,6 +1596,17 @@ main(void)
 		T(a_request_may_come_byte_by_byte),
 		T(too_many_connections_are_busy),
 		T(clients_hear_when_the_daemon_stops),
+		T(an_inventory_is_looked_at_and_shown_in_pages),
+		T(destroying_goes_on_without_its_client_and_looking_does_not),
+		T(each_id_of_a_destroying_has_its_answer),
+		T(a_dry_run_asks_nothing_of_the_token),
+		T(retiring_tells_of_each_key),
+		T(a_pause_has_an_end_or_none_and_shows_in_the_status),
+		T(the_history_comes_in_pages_and_is_verified),
+		T(the_database_is_checked_by_somebody_else),
+		T(the_log_level_is_shown_and_set),
+		T(values_of_every_kind_are_checked),
+		T(ids_of_another_length_are_left_to_others),
 		T(only_root_the_daemon_and_the_group_may_speak),
 		T(without_a_group_the_socket_is_the_owners_alone),
 		T(a_live_socket_is_left_alone),
