@@ -142,7 +142,7 @@ sound "and the records"
 
 # Slowly enough that keys are being made when the lock comes.
 conf_write '' '<KeysPerMinute>300</KeysPerMinute>'
-zones default 200
+zones default 120
 daemon_launch
 until_true 30 answers || fail "no start"
 until_true 30 sh -c "[ \"\$(sqlite3 -readonly '$db' \"SELECT count(*) FROM keys WHERE state = 'ready'\")\" -gt $((n + 3)) ]" ||
@@ -180,7 +180,7 @@ pages=$(sql 'PRAGMA page_count')
 # All but the first pages, which SQLite holds in its cache anyway.
 dd if=/dev/urandom of="$db" bs=4096 seek=4 count=$((pages - 4)) conv=notrunc \
     2>/dev/null
-zones default 260
+zones default 160
 ctl reload >/dev/null 2>&1
 ctl --timeout PT5S topup >/dev/null 2>&1
 sleep 2
