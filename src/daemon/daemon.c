@@ -877,6 +877,9 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	    (err = boot_look(d, fail)) != KSM_OK ||
 	    (err = conf_admit(d, c, true, false, fail)) != KSM_OK)
 		return err;
+	if (store_migrated(d->store) != NULL)
+		log_notice("the database was brought up to date; as it was it "
+			   "is kept in %s", store_migrated(d->store));
 	level_apply(d, c);
 	(void)snprintf(lock_dir, sizeof(lock_dir), "%.3900s/lock",
 	    c->state_dir);
