@@ -310,6 +310,30 @@ many_put(struct ctl_call *call, const struct ctl_option *o, json_t *json)
 	return KSM_OK;
 }
 
+/* Ids, or all the debris there is: one of the two. */
+static enum ksm_err
+clean_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
+    struct ksm_fail *fail)
+{
+	bool debris = strcmp(value, "debris") == 0;
+	struct key_id id;
+
+	if (json_object_get(call->args, debris ? o->field : "debris") != NULL)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "%s: either ids or the word debris, not both",
+		    call->command->name);
+	if (debris) {
+		(void)json_object_set_new(call->args, "debris", json_true());
+		return KSM_OK;
+	}
+	if (!key_id_parse(value, &id))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "'%.64s' is neither a key id (32 hex digits) nor the word "
+		    "debris",
+		    value);
+	return many_put(call, o, json_string(value));
+}
+
 /* A value of an option or operand into the request. */
 static enum ksm_err
 value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
@@ -394,6 +418,8 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 			err = ksm_failf(fail, KSM_EREFUSED,
 			    "'%.64s' is not a key id (32 hex digits)", value);
 		break;
+	case OPTION_CLEAN:
+		return clean_put(call, o, value, fail);
 	case OPTION_NAME:
 		if (value[0] == '\0' || strlen(value) > 255)
 			err = ksm_failf(fail, KSM_EREFUSED,
@@ -616,11 +642,22 @@ operand_parse(struct ctl_call *call, const struct words *w, size_t used,
 	const struct ctl_command *c = call->command;
 	size_t most = c->operand == NULL ? 0 : c->operand_many ? OPERANDS_MAX
 							       : 1;
+	char two[2 * WORD_MAX + 2];
+	const char *nearest;
 	enum ksm_err err = KSM_OK;
 
 	if (w->total > used + most && most == OPERANDS_MAX)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "%s: more than %d words at once", c->name, OPERANDS_MAX);
+	if (w->total > used + most && used == 1 && w->n > 1) {
+		(void)snprintf(two, sizeof(two), "%.64s %.64s", w->word[0],
+		    w->word[1]);
+		nearest = command_near(two);
+		if (nearest != NULL && strchr(nearest, ' ') != NULL)
+			return ksm_failf(fail, KSM_EREFUSED,
+			    "unknown command '%s'; did you mean '%s'?", two,
+			    nearest);
+	}
 	if (w->total > used + most)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "%s: '%.64s' is one word too many", c->name,

@@ -26,6 +26,7 @@ enum option_kind {
 	OPTION_ROLE,
 	OPTION_STATE,
 	OPTION_ID, /* a key id */
+	OPTION_CLEAN,	 /* a key id, or the word "debris" */
 	OPTION_CKA_ID,	 /* an id of anybody's */
 	OPTION_DURATION, /* duration_parse; seconds on the wire */
 	OPTION_ALG,

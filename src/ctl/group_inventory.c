@@ -3,6 +3,8 @@
 static const struct ctl_option inventory_options[] = {
 	{ "repository", "NAME", OPTION_NAME, "repository",
 	    "this one only" },
+	{ "all", NULL, OPTION_FLAG, "all",
+	    "list what belongs to other programs, too" },
 };
 
 static const struct ctl_option pair_id = {
@@ -28,14 +30,13 @@ static const struct ctl_option adopt_options[] = {
 static const struct ctl_option half_ids = {
 	"ID",
 	NULL,
-	OPTION_ID,
+	OPTION_CLEAN,
 	"ids",
-	"of half pairs, 32 hex digits",
+	"32 hex digits of half pairs; or the word debris: objects of\n"
+	"                         nobody, that a killed module left",
 };
 
 static const struct ctl_option clean_options[] = {
-	{ "debris", NULL, OPTION_FLAG, "debris",
-	    "objects of nobody, that a killed module left" },
 	{ "repository", "NAME", OPTION_NAME, "repository", "where" },
 	OPTION_REASON,
 	OPTION_YES,
@@ -73,7 +74,6 @@ static const struct ctl_command commands[] = {
 	    .summary = "destroy half pairs of ours, or debris",
 	    .operand = &half_ids,
 	    .operand_many = true,
-	    .operand_optional = true,
 	    OPTIONS(clean_options),
 	    .needs = { "repository", "reason" },
 	    .lists = { "keys", "found" },

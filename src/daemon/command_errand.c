@@ -285,8 +285,11 @@ inventory_more(struct command_call *call)
 		return;
 	}
 	for (size_t i = 0; i < FOUND_PAGE && c->page < s.nfound; i++, c->page++)
-		item_send(call, "found",
-		    found_json(c->repositories[c->at], &s.found[c->page]));
+		if (needs_a_look(s.found[c->page].sort) ||
+		    arg_bool(call, "all"))
+			item_send(call, "found",
+			    found_json(c->repositories[c->at],
+				&s.found[c->page]));
 	if (c->page < s.nfound)
 		return;
 	errand_close(call);
@@ -745,6 +748,7 @@ destroy_poll(struct command_call *call)
 
 static const struct command_arg inventory_args[] = {
 	{ "repository", ARG_NAME, false },
+	{ "all", ARG_BOOL, false },
 };
 static const struct command_arg adopt_args[] = {
 	{ "id", ARG_CKA_ID, true },
