@@ -228,6 +228,7 @@ struct child {
 	enum worker_purpose purpose;
 	enum worker_state state;
 	bool orphan, logged_in, open;
+	bool leave; /* told to; one in a call goes after its answer */
 	char refused_pin[128];
 	struct hsm_msg request;
 	size_t key; /* of an open generate */
@@ -899,6 +900,9 @@ deliver(struct world *w, struct child *c, struct hsm_msg *said)
 	} else {
 		if (c->state == WORKER_IDLE)
 			c->due = NEVER;
+		if (c->leave && c->next_act != NEXT_EXIT &&
+		    child_step(c, WEV_LEAVE, &act))
+			child_next(w, c, NEXT_EXIT, c->site->leave);
 		engine_on_message(w->engine, c->no, &m);
 	}
 	hsm_msg_clear(&m);
@@ -1487,6 +1491,7 @@ io_leave(void *ctx, worker_no no)
 	if (c == NULL)
 		return;
 	did(w, c->site, DID_LEAVE, "%s", worker_purpose_text(c->purpose));
+	c->leave = true;
 	if (child_step(c, WEV_LEAVE, &act)) {
 		c->due = w->now + START_LIMIT;
 		child_next(w, c, NEXT_EXIT, c->site->leave);
