@@ -141,7 +141,7 @@ sound "and the records"
 # ---- locked -------------------------------------------------------------
 
 # Slowly enough that keys are being made when the lock comes.
-conf_write '' '<KeysPerMinute>300</KeysPerMinute>'
+conf_write '' '<KeysPerMinute>600</KeysPerMinute>'
 zones default 120
 daemon_launch
 until_true 30 answers || fail "no start"
@@ -192,4 +192,4 @@ exits 1 "the check finds it" tool --check-database "$db"
 daemon_kill9
 exits 2 "a damaged database is no start" \
     "$build/ksmpoold" --config "$conf" --once
-says "and it is named" "$db.*damaged" "$dir/out"
+says "and it is named" "damaged.*$db|$db.*damaged" "$dir/out"
