@@ -40,6 +40,8 @@
 #define ACCEPT_BATCH	16 /* per turn of the loop */
 #define ACCEPT_PAUSE	UINT64_C(1000000)
 #define FULL_PAUSE	UINT64_C(5000)
+/* Who lists gets the time that short answers and the engine leave. */
+#define STREAM_PRIO	(SD_EVENT_PRIORITY_NORMAL + 30)
 #define DENIED_EVERY	10000 /* ms between log lines */
 /* When there is no room, these may lose theirs: ms without a request, or */
 #define GRACE_READING	100
@@ -322,6 +324,8 @@ client_request(struct client *cl, const char *line, size_t len, size_t came)
 	cl->state = CLIENT_RUNNING;
 	command_start(&cl->call, &request);
 	client_waits(cl, waits && !cl->call.done);
+	if (command_streams(&cl->call))
+		(void)sd_event_source_set_priority(cl->io, STREAM_PRIO);
 	if (command_changes(&cl->call))
 		log_info("control: %s asked for by uid %" PRId64
 			 ", process %" PRId64,
@@ -467,9 +471,13 @@ on_client(sd_event_source *source, int fd, uint32_t revents, void *arg)
 
 	(void)source;
 	(void)fd;
-	if (cl->state == CLIENT_READING)
+	if (cl->state == CLIENT_READING) {
 		keep = client_read(cl);
-	if (keep && cl->state != CLIENT_READING)
+		/* Pages are made when the socket says so, which is later. */
+		if (keep && cl->state != CLIENT_READING)
+			keep = command_streams(&cl->call) ? client_flush(cl)
+							  : client_push(cl);
+	} else
 		keep = client_push(cl);
 	if (revents & (EPOLLHUP | EPOLLERR))
 		keep = false;

@@ -142,7 +142,8 @@ once_look(struct daemon *d)
 	daemon_stop(d);
 }
 
-static void
+/* True if it may be time again soon. */
+static bool
 status_tell(struct daemon *d)
 {
 	const struct plan *p = engine_plan(d->engine);
@@ -150,8 +151,10 @@ status_tell(struct daemon *d)
 	struct store_pause pause;
 	char text[256];
 
-	if (clock_steady() - d->told < STATUS_MS || d->stopping)
-		return;
+	if (d->stopping)
+		return false;
+	if (clock_steady() - d->told < STATUS_MS)
+		return true;
 	engine_pause_view(d->engine, &pause);
 	d->told = clock_steady();
 	for (size_t i = 0; i < p->npools; i++) {
@@ -172,9 +175,10 @@ status_tell(struct daemon *d)
 	    (long long)(levels[LEVEL_CRITICAL] + levels[LEVEL_EMPTY]),
 	    (long long)troubled);
 	if (strcmp(text, d->told_text) == 0)
-		return;
+		return false;
 	memcpy(d->told_text, text, sizeof(text));
 	(void)sd_notify(0, text);
+	return false;
 }
 
 static int
@@ -185,12 +189,13 @@ on_tick(sd_event_source *s, uint64_t usec, void *ctx)
 
 	(void)s;
 	(void)usec;
+	if (status_tell(d) && wait > STATUS_MS)
+		wait = STATUS_MS;
 	(void)sd_event_source_set_time_relative(d->tick,
 	    (uint64_t)wait * 1000);
 	(void)sd_event_source_set_enabled(d->tick, SD_EVENT_ONESHOT);
 	if (d->control != NULL)
 		control_poll(d->control);
-	status_tell(d);
 	once_look(d);
 	stop_look(d);
 	return 0;

@@ -11,6 +11,7 @@
  *                               middle
  *   flood long  SOCKET N        N lines of 100 KB; each must get an error line
  *   flood noise SOCKET SECONDS LINE  random bytes, and LINE with bytes changed
+ *   flood tell  SOCKET          one datagram
  *   flood listen SOCKET         print the datagrams that come (NOTIFY_SOCKET)
  */
 #include <errno.h>
@@ -216,6 +217,18 @@ noise(const char *path, long seconds, const char *line)
 }
 
 static void
+tell(const char *path)
+{
+	struct sockaddr_un addr;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	address(path, &addr);
+	if (fd == -1 ||
+	    sendto(fd, "1", 1, 0, (struct sockaddr *)&addr, sizeof(addr)) == -1)
+		die(path);
+}
+
+static void
 hear(const char *path)
 {
 	struct sockaddr_un addr;
@@ -273,6 +286,8 @@ main(int argc, char *argv[])
 		longer(path, n);
 	else if (strcmp(mode, "noise") == 0)
 		noise(path, n, line);
+	else if (strcmp(mode, "tell") == 0)
+		tell(path);
 	else if (strcmp(mode, "listen") == 0)
 		hear(path);
 	else
