@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -720,7 +721,14 @@ listen_pause(struct control *c, uint64_t usec)
 static bool
 listen_room(struct control *c)
 {
-	if (c->nclients < c->slots || victim_drop(c, NULL))
+	struct pollfd queue = { .fd = c->fd, .events = POLLIN };
+
+	if (c->nclients < c->slots)
+		return true;
+	/* Nobody loses a slot for a newcomer that is not there. */
+	if (poll(&queue, 1, 0) <= 0)
+		return false;
+	if (victim_drop(c, NULL))
 		return true;
 	c->full = listen_pause(c, FULL_PAUSE);
 	return false;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -1174,19 +1175,91 @@ a_request_may_come_byte_by_byte(void **ctx)
 	expect_result(rest(w, fd), CTL_OK, "9.9");
 }
 
+/* As many as there are slots for half of these descriptors. */
+#define FEW_FILES 400
+#define FEW_SLOTS (FEW_FILES / 2)
+
 static void
-too_many_connections_are_busy(void **ctx)
+slots_limit(struct world *w)
+{
+	struct rlimit files;
+
+	control_close(w->control);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = FEW_FILES;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, -1 }, &face,
+	    &w->control, NULL), KSM_OK);
+	files.rlim_cur = files.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+}
+
+static void
+one_that_asks_gets_the_slot_of_the_oldest_that_does_not(void **ctx)
 {
 	struct world *w = *ctx;
-	int fds[64], most = getuid() == 0 ? 64 : 16;
+	int fds[FEW_SLOTS];
 
-	for (int i = 0; i < most; i++)
+	slots_limit(w);
+	for (int i = 0; i < FEW_SLOTS; i++)
 		fds[i] = begin(w, "{", 1);
-	expect_error(ask(w, Q("version", "{}")), "busy", "too many");
+	(void)usleep(120 * 1000);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+	expect_error(rest(w, fds[0]), "busy", "asked for nothing");
+	/* The next is still there. */
+	assert_int_equal(send(fds[1], "\n", 1, MSG_NOSIGNAL), 1);
+	expect_error(rest(w, fds[1]), "bad-request", "request");
+	for (int i = 2; i < FEW_SLOTS; i++)
+		(void)close(fds[i]);
+	turn(w);
+}
+
+static void
+young_clients_keep_their_slots_and_newcomers_wait(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("version", "{}");
+	int fds[FEW_SLOTS], late;
+	char c;
+
+	slots_limit(w);
+	for (int i = 0; i < FEW_SLOTS; i++)
+		fds[i] = join(w->path);
+	turn(w);
+	late = begin(w, line, strlen(line));
+	/* Not refused, only not accepted yet. */
+	assert_int_equal(recv(late, &c, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, EAGAIN);
 	(void)close(fds[0]);
 	turn(w);
+	expect_result(rest(w, late), CTL_OK, "9.9");
+	for (int i = 1; i < FEW_SLOTS; i++)
+		(void)close(fds[i]);
+	turn(w);
+}
+
+static void
+those_who_wait_for_an_end_are_bounded(void **ctx)
+{
+	struct world *w = *ctx;
+	const char *line = Q("topup", "{\"wait\":true}");
+	int fds[FEW_SLOTS / 8];
+
+	slots_limit(w);
+	for (int i = 0; i < FEW_SLOTS / 8; i++)
+		fds[i] = begin(w, line, strlen(line));
+	assert_int_equal(fake.topups, FEW_SLOTS / 8);
+	expect_error(ask(w, line), "busy", "wait for an end already");
+	assert_int_equal(fake.topups, FEW_SLOTS / 8);
+	/* What ends at once is no burden. */
+	expect_result(ask(w, Q("topup", "{}")), CTL_OK, "tickets");
 	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
-	for (int i = 1; i < most; i++)
+	(void)close(fds[0]);
+	turn(w);
+	fds[0] = begin(w, line, strlen(line));
+	assert_int_equal(fake.topups, FEW_SLOTS / 8 + 2);
+	for (int i = 0; i < FEW_SLOTS / 8; i++)
 		(void)close(fds[i]);
 	turn(w);
 }
@@ -1479,6 +1552,55 @@ only_root_the_daemon_and_the_group_may_speak(void **ctx)
 	expect_result(ask_as(w, 0, 0, 0), CTL_OK, "9.9");
 }
 
+static void
+readers_may_look_and_not_act(void **ctx)
+{
+	struct world *w = *ctx;
+	const struct group *gr = getgrnam("daemon");
+	struct stat sb;
+
+	if (getuid() != 0 || gr == NULL)
+		skip();
+	control_close(w->control);
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, "daemon", -1 }, &face,
+	    &w->control, NULL), KSM_OK);
+	assert_int_equal(stat(w->path, &sb), 0);
+	assert_int_equal(sb.st_mode & 07777, 0666);
+	expect_error(ask_as(w, 54321, 54321, 0), "denied", "uid 54321");
+	expect_result(ask_as(w, 54321, 54321, gr->gr_gid), CTL_OK, "9.9");
+}
+
+static void
+a_socket_from_outside_is_used_and_left(void **ctx)
+{
+	struct world *w = *ctx;
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct ksm_fail fail = { .text = "" };
+	struct control *none = NULL;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0), pair[2];
+
+	control_close(w->control);
+	w->control = NULL;
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", w->path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 5), 0);
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, fd }, &face,
+	    &w->control, NULL), KSM_OK);
+	expect_result(ask(w, Q("version", "{}")), CTL_OK, "9.9");
+	control_close(w->control);
+	w->control = NULL;
+	assert_int_equal(access(w->path, F_OK), 0);
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(control_open(w->event,
+	    &(struct control_want){ w->path, NULL, NULL, pair[0] }, &face,
+	    &none, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "listening"));
+	(void)close(pair[1]);
+}
+
 /* ---- the socket file ------------------------------------------------- */
 
 static void
@@ -1594,7 +1716,9 @@ main(void)
 		T(half_a_line_is_said_to_be_half),
 		T(a_client_may_close_its_sending_half),
 		T(a_request_may_come_byte_by_byte),
-		T(too_many_connections_are_busy),
+		T(one_that_asks_gets_the_slot_of_the_oldest_that_does_not),
+		T(young_clients_keep_their_slots_and_newcomers_wait),
+		T(those_who_wait_for_an_end_are_bounded),
 		T(clients_hear_when_the_daemon_stops),
 		T(an_inventory_is_looked_at_and_shown_in_pages),
 		T(destroying_goes_on_without_its_client_and_looking_does_not),
@@ -1608,6 +1732,8 @@ main(void)
 		T(values_of_every_kind_are_checked),
 		T(ids_of_another_length_are_left_to_others),
 		T(only_root_the_daemon_and_the_group_may_speak),
+		T(readers_may_look_and_not_act),
+		T(a_socket_from_outside_is_used_and_left),
 		T(without_a_group_the_socket_is_the_owners_alone),
 		T(a_live_socket_is_left_alone),
 		T(a_stale_socket_is_replaced),
