@@ -26,9 +26,11 @@ static const struct {
 	{ "made", "missing" },
 	{ "ready", "taking" },
 	{ "ready", "surplus" },
+	{ "ready", "retired" },
 	{ "ready", "missing" },
 	{ "ready", "destroying" },
 	{ "surplus", "ready" },
+	{ "surplus", "retired" },
 	{ "surplus", "missing" },
 	{ "surplus", "destroying" },
 	{ "quarantined", "missing" },
@@ -115,6 +117,17 @@ what_was_retired_destroyed_or_consumed_never_comes_back(void **ctx)
 }
 
 static void
+what_nobody_had_yet_can_be_retired_like_what_was_taken(void **ctx)
+{
+	(void)ctx;
+	for (int s = 0; s < KEY__STATES; s++)
+		assert_int_equal(
+		    key_state_may((enum key_state)s, KEY_RETIRED),
+		    s == KEY_READY || s == KEY_SURPLUS || s == KEY_TAKEN ||
+			s == KEY_MISSING); /* back to what it was */
+}
+
+static void
 missing_leads_back_to_exactly_what_can_go_missing(void **ctx)
 {
 	(void)ctx;
@@ -193,6 +206,8 @@ main(void)
 		    a_key_begins_intended_and_every_state_can_be_reached),
 		cmocka_unit_test(
 		    what_was_retired_destroyed_or_consumed_never_comes_back),
+		cmocka_unit_test(
+		    what_nobody_had_yet_can_be_retired_like_what_was_taken),
 		cmocka_unit_test(
 		    missing_leads_back_to_exactly_what_can_go_missing),
 		cmocka_unit_test(no_state_outside_the_table_has_an_arrow),

@@ -393,6 +393,20 @@ extraction_that_was_asked_for_passes(void **ctx)
 	is_good(&b);
 }
 
+static void
+a_key_of_another_program_keeps_its_label(void **ctx)
+{
+	struct bed b;
+
+	(void)ctx;
+	good(&b, 13, 256);
+	b.want.other_label = true;
+	b.e.label_ok = false;
+	is_good(&b);
+	b.e.is_extractable = true; /* and nothing else is forgiven */
+	is_refused(&b, true, "extractable, which is not allowed");
+}
+
 /* ---- one lie each ---------------------------------------------------- */
 
 static void
@@ -654,6 +668,7 @@ main(void)
 		cmocka_unit_test(a_point_may_come_bare_or_wrapped),
 		cmocka_unit_test(a_token_with_raw_rsa_only_can_prove_its_keys),
 		cmocka_unit_test(extraction_that_was_asked_for_passes),
+		cmocka_unit_test(a_key_of_another_program_keeps_its_label),
 		cmocka_unit_test(each_attribute_that_is_wrong_is_named),
 		cmocka_unit_test(a_key_of_another_type_is_refused),
 		cmocka_unit_test(rsa_numbers_that_are_wrong_are_named),
