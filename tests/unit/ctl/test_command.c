@@ -74,6 +74,37 @@ every_kind_of_value_reaches_the_request(void **ctx)
 		{ "repository resume -- --odd-name",
 		    "{\"name\":\"--odd-name\"}" },
 		{ "reload --allow-empty", "{\"allow_empty\":true}" },
+		{ "explain", "{}" },
+		{ "explain default/ksk", "{\"pool\":\"default/ksk\"}" },
+		{ "plan --horizon P1D --emergency-rolls 0 --capacity 9",
+		    "{\"horizon\":86400,\"emergency_rolls\":0,"
+		    "\"capacity\":9}" },
+		{ "key list --algorithm 13 --tag 65535 --older-than PT1M",
+		    "{\"algorithm\":\"13\",\"tag\":65535,"
+		    "\"older_than\":60}" },
+		{ "key retire 00112233445566778899aabbccddeeff "
+		  "10112233445566778899aabbccddeeff --reason leak",
+		    "{\"ids\":[\"00112233445566778899aabbccddeeff\","
+		    "\"10112233445566778899aabbccddeeff\"],"
+		    "\"reason\":\"leak\"}" },
+		{ "inventory --all", "{\"all\":true}" },
+		{ "inventory adopt a1 --policy p --role ksk --reason r",
+		    "{\"id\":\"a1\",\"policy\":\"p\",\"role\":\"KSK\","
+		    "\"reason\":\"r\"}" },
+		{ "inventory clean debris --repository h --reason r",
+		    "{\"debris\":true,\"repository\":\"h\","
+		    "\"reason\":\"r\"}" },
+		{ "inventory clean 00112233445566778899aabbccddeeff "
+		  "--repository h --reason r",
+		    "{\"ids\":[\"00112233445566778899aabbccddeeff\"],"
+		    "\"repository\":\"h\",\"reason\":\"r\"}" },
+		{ "pause --for PT1H --reason hsm",
+		    "{\"for\":3600,\"reason\":\"hsm\"}" },
+		{ "log level", "{}" },
+		{ "log level debug", "{\"level\":\"debug\"}" },
+		{ "history --uid 0 --what key --since @60",
+		    "{\"uid\":0,\"what\":\"key\",\"since\":60}" },
+		{ "database backup /a/b", "{\"file\":\"/a/b\"}" },
 	};
 
 	(void)ctx;
@@ -131,6 +162,29 @@ a_wrong_line_is_told_how_it_would_be_right(void **ctx)
 		{ "status --timeout -PT1S", "--timeout: " },
 		{ "-z status", "unknown option '-z'" },
 		{ "help plna", "did you mean 'plan'?" },
+		{ "inventory adpot x", "did you mean 'inventory adopt'?" },
+		{ "history verfy", "did you mean 'history verify'?" },
+		{ "log levle", "did you mean 'log level'?" },
+		{ "clock", "try 'clock accept'" },
+		{ "database", "try 'database backup' or 'database check'" },
+		{ "key retire --reason r", "ID is missing" },
+		{ "key retire 00112233445566778899aabbccddeeff",
+		    "--reason TEXT is missing" },
+		{ "key retire 00112233445566778899aabbccddeeff 12 --reason r",
+		    "'12' is not a key id" },
+		{ "inventory adopt xyz --policy p --role ksk --reason r",
+		    "not a CKA_ID" },
+		{ "inventory clean all --repository h --reason r",
+		    "neither a key id (32 hex digits) nor the word debris" },
+		{ "inventory clean debris 00112233445566778899aabbccddeeff "
+		  "--repository h --reason r", "not both" },
+		{ "inventory clean 00112233445566778899aabbccddeeff debris "
+		  "--repository h --reason r", "not both" },
+		{ "pause --for PT0S", "no time at all" },
+		{ "key list --tag 65536", "0 to 65535" },
+		{ "key list --algorithm MD5", "RSASHA256" },
+		{ "log level loud", "error, warning, notice, info or debug" },
+		{ "database backup", "FILE is missing" },
 	};
 
 	(void)ctx;
@@ -247,6 +301,41 @@ an_option_means_the_same_in_every_command(void **ctx)
 					}
 }
 
+/* A path means the caller's directory, which the daemon does not know. */
+static void
+a_relative_file_becomes_an_absolute_one(void **ctx)
+{
+	struct ctl_call call;
+	const char *file;
+
+	(void)ctx;
+	assert_int_equal(parse("database backup b", &call, NULL), KSM_OK);
+	file = json_string_value(json_object_get(call.args, "file"));
+	assert_non_null(file);
+	assert_int_equal(file[0], '/');
+	assert_string_equal(strrchr(file, '/'), "/b");
+	call_clear(&call);
+}
+
+/* What cannot be undone can be tried first, and says yes in scripts. */
+static void
+what_asks_for_a_yes_takes_one(void **ctx)
+{
+	const struct ctl_command *c;
+
+	(void)ctx;
+	for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+		bool yes = false, dry_run = false;
+
+		for (size_t k = 0; k < c->noptions; k++) {
+			yes |= strcmp(c->options[k].name, "yes") == 0;
+			dry_run |= strcmp(c->options[k].name, "dry-run") == 0;
+		}
+		if (yes != (c->confirm != NULL) || (c->dry_run && !dry_run))
+			fail_msg("%s", c->name);
+	}
+}
+
 static void
 distance_counts_typing_errors(void **ctx)
 {
@@ -274,6 +363,8 @@ main(void)
 		cmocka_unit_test(times_out_as_asked),
 		cmocka_unit_test(help_is_there_for_every_command),
 		cmocka_unit_test(an_option_means_the_same_in_every_command),
+		cmocka_unit_test(a_relative_file_becomes_an_absolute_one),
+		cmocka_unit_test(what_asks_for_a_yes_takes_one),
 		cmocka_unit_test(distance_counts_typing_errors),
 	};
 

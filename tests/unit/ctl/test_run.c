@@ -381,6 +381,34 @@ a_denial_is_passed_on(void **ctx)
 	    w->err, "ksmctl: status: uid 5 may not (become root)\n");
 }
 
+/* Without a terminal nobody can be asked, and no daemon is. */
+static void
+what_cannot_be_undone_needs_a_yes(void **ctx)
+{
+	static const char *const lines[] = {
+		"key destroy 00112233445566778899aabbccddeeff --reason r",
+		"inventory adopt a1 --policy p --role ksk --reason r",
+		"inventory clean debris --repository h --reason r",
+		"clock accept --reason r",
+	};
+	struct world *w = *ctx;
+	char line[128];
+
+	for (size_t i = 0; i < nitems(lines); i++) {
+		assert_int_equal(run(w, lines[i], NULL), CTL_USAGE);
+		assert_non_null(strstr(w->err, "--yes"));
+		assert_string_equal(w->out, "");
+		(void)snprintf(line, sizeof(line), "%s --yes", lines[i]);
+		assert_int_equal(run(w, line, NULL), CTL_UNREACHABLE);
+	}
+	(void)snprintf(line, sizeof(line), "%s --json", lines[0]);
+	assert_int_equal(run(w, line, NULL), CTL_USAGE);
+	assert_non_null(strstr(w->out, "\"code\":\"usage\""));
+	assert_string_equal(w->err, "");
+	(void)snprintf(line, sizeof(line), "%s --dry-run", lines[0]);
+	assert_int_equal(run(w, line, NULL), CTL_UNREACHABLE);
+}
+
 static void
 a_silent_daemon_is_not_waited_for(void **ctx)
 {
@@ -445,6 +473,7 @@ main(void)
 		T(no_daemon_is_told_how_to_start_it),
 		T(an_answer_that_makes_no_sense_is_said_so),
 		T(a_denial_is_passed_on),
+		T(what_cannot_be_undone_needs_a_yes),
 		T(a_silent_daemon_is_not_waited_for),
 		T(a_reader_that_has_gone_is_no_error_and_a_full_disk_is),
 	};
