@@ -352,7 +352,7 @@ killed_while_it_is_put_back_it_is_old_or_whole(void **ctx)
 	ready_keys(b, 5);
 	bed_close(b);
 	keep(b);
-	for (n = 1; killed_at(b, n, open_lose_and_put_back); n += 3) {
+	for (n = 1; killed_at(b, n, open_lose_and_put_back); n += 5) {
 		/* what the test took away before there was a copy is gone */
 		bool taken = !there(b, "") && !there(b, ".put-back");
 		bool aside = there(b, ".put-back");
@@ -512,7 +512,7 @@ killed_while_it_migrates_it_is_one_version_or_the_other(void **ctx)
 
 	version_1(b, 5);
 	keep(b);
-	for (n = 1; killed_at(b, n, open_and_close); n += 7) {
+	for (n = 1; killed_at(b, n, open_and_close); n += 11) {
 		bed_open(b);
 		if (store_migrated(b->st) != NULL)
 			before++;
