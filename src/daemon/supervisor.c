@@ -102,8 +102,10 @@ child_violation(struct child *c, const char *what)
 
 	if (c->state == WORKER_DYING)
 		return;
-	log_error("repository %s: worker %lld (%s, pid %d) broke the protocol: "
-		  "%s; it is killed and its open key is settled",
+	log_event(LOGL_ERROR,
+	    &(struct log_about){ .repository = c->repository, .error = what },
+	    "repository %s: worker %lld (%s, pid %d) broke the protocol: "
+	    "%s; it is killed and its open key is settled",
 	    c->repository, (long long)c->no, worker_purpose_text(c->purpose),
 	    (int)c->pid, what);
 	child_close(c); /* it has said enough */
@@ -239,8 +241,10 @@ on_time(sd_event_source *s, uint64_t usec, void *ctx)
 			child_timer(c, c->kill_after);
 			engine_on_overdue(c->sv->engine, c->no);
 		} else if (act == ACT_KILL) {
-			log_warning("repository %s: worker %lld (%s, pid %d) "
-				    "is killed: no answer in time",
+			log_event(LOGL_WARNING,
+			    &(struct log_about){ .repository = c->repository },
+			    "repository %s: worker %lld (%s, pid %d) is "
+			    "killed: no answer in time",
 			    c->repository, (long long)c->no,
 			    worker_purpose_text(c->purpose), (int)c->pid);
 			child_kill(c);
@@ -257,11 +261,15 @@ log_flush(struct child *c)
 {
 	c->line[c->used] = '\0';
 	if (c->used > 0 && c->lines < LOG_LINES) {
-		log_info("repository %s: worker %lld says: %s", c->repository,
+		log_event(LOGL_INFO,
+		    &(struct log_about){ .repository = c->repository },
+		    "repository %s: worker %lld says: %s", c->repository,
 		    (long long)c->no, c->line);
 		if (++c->lines == LOG_LINES)
-			log_notice("repository %s: worker %lld says too much; "
-				   "the rest is not logged",
+			log_event(LOGL_NOTICE,
+			    &(struct log_about){ .repository = c->repository },
+			    "repository %s: worker %lld says too much; "
+			    "the rest is not logged",
 			    c->repository, (long long)c->no);
 	}
 	c->used = 0;
@@ -695,7 +703,8 @@ io_worker_start(void *ctx, worker_no no, const struct conf_repository *r,
 		c = NULL;
 		goto out;
 	}
-	log_debug("repository %s: worker %lld (%s, pid %d) started", r->name,
+	log_event(LOGL_DEBUG, &(struct log_about){ .repository = r->name },
+	    "repository %s: worker %lld (%s, pid %d) started", r->name,
 	    (long long)no, worker_purpose_text(purpose), (int)c->pid);
 	c = NULL;
 out:
