@@ -12,12 +12,13 @@ xmllint --noout --nonet --relaxng conf/ksmpool.rng conf/ksmpool.xml ||
     fault "conf/ksmpool.xml: not valid"
 
 # Hosts with systemd and without a resident daemon need the second line too.
-line=$(grep -E '^#[0-9].*ksmpoold --once$' conf/ksmpool.cron) ||
-    fault "conf/ksmpool.cron: no commented line for ksmpoold --once"
+line=$(grep -E '^#[0-9].*ksmctl topup --wait --quiet --or-once$' \
+    conf/ksmpool.cron) ||
+    fault "conf/ksmpool.cron: no commented line for hosts with systemd"
 case $line in
-*/run/systemd*) fault "conf/ksmpool.cron: --once does nothing under systemd" ;;
+*/run/systemd*) fault "conf/ksmpool.cron: that line does nothing under systemd" ;;
 esac
-grep -qE '^[0-9].*ksmctl topup --wait --quiet$' conf/ksmpool.cron ||
+grep -qE '^[0-9].*ksmctl topup --wait --quiet --or-once$' conf/ksmpool.cron ||
     fault "conf/ksmpool.cron: no line for ksmctl topup"
 
 exit $bad

@@ -97,8 +97,7 @@ every_number_has_its_line(void **ctx)
 		"ksmpool_repository_status{repository=\"r\",state=\"parked\"} 1",
 		"ksmpool_repository_debris_objects{repository=\"r\"} 4",
 		"ksmpool_token_pairs{repository=\"r\"} 8",
-		"ksmpool_generate_errors_total{repository=\"r\","
-		"reason=\"full\"} 2",
+		"ksmpool_generate_errors_total{repository=\"r\",reason=\"full\"} 2",
 		"ksmpool_worker_deaths_total{repository=\"r\"} 1",
 	};
 	char *out = printed(whole);
