@@ -57,4 +57,39 @@ conf_write
 daemon_start
 document 0 .ksmctl_version "$ctl" --socket "$sock" --json version
 says "the daemon's version beside it" '"daemon_version":"' "$dir/out"
+
+none=ffffffffffffffffffffffffffffffff
+ask()
+{
+	_s=$1
+	_m=$2
+	shift 2
+	document "$_s" "$_m" "$ctl" --socket "$sock" --json "$@"
+}
+check "filled" ctl --timeout PT60S topup --wait
+ask 0 .pools explain
+ask 2 .error explain nobody
+ask 0 .tokens plan --zones 3 --capacity 4
+ask 0 .keys key list --older-than PT1S --state ready
+ask 64 .error key list --tag x
+ask 2 .refused key retire $none --reason t
+ask 64 .error key destroy $none --reason t
+ask 0 .would key destroy $none --reason t --dry-run
+ask 2 .keys key destroy $none --reason t --yes
+ask 0 .repositories inventory
+ask 0 .found inventory --all
+ask 2 .error inventory adopt $none --policy default --role ZSK --reason t --yes
+ask 0 .debris inventory clean debris --repository SoftHSM --reason t --dry-run
+ask 0 .swept inventory clean debris --repository SoftHSM --reason t --yes
+ask 0 .paused pause --for PT1M
+ask 0 .was_paused resume
+ask 64 .error clock accept --reason t
+ask 2 .error clock accept --reason t --yes
+ask 0 .level log level
+ask 0 .events history
+ask 64 .error history --since never
+ask 0 .hash history verify
+ask 0 .findings database check
+ask 0 .file database backup "$dir/copy"
+ask 2 .error database backup "$dir/copy"
 daemon_stop

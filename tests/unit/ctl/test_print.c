@@ -378,6 +378,67 @@ the_bar_never_leaves_its_frame(void **ctx)
 	}
 }
 
+#define ID "00112233445566778899aabbccddeeff"
+
+static void
+each_key_has_its_own_answer(void **ctx)
+{
+	(void)ctx;
+	expect(print_key_results,
+	    "{'keys':[{'id':'" ID "','done':true,'text':null},"
+	    "{'id':'" ID "','done':false,'text':'no such key'}]}",
+	    ID "  done\n" ID "  refused: no such key\n");
+	expect(print_key_results,
+	    "{'dry_run':true,'keys':[{'id':'" ID "','would':true,"
+	    "'text':null,'key':{'state':'retired','role':'ZSK',"
+	    "'policy':'lab','created':'2026-11-25T13:00:00Z'}}]}",
+	    ID "  would be done (retired ZSK of lab, made "
+	       "2026-11-25T13:00:00Z)\n");
+}
+
+static void
+an_inventory_counts_what_there_is_and_lists_what_is_odd(void **ctx)
+{
+	(void)ctx;
+	expect(print_inventory,
+	    "{'repositories':[{'name':'a','counts':{'ours':7,'half':1,"
+	    "'foreign':0},'trouble':null},"
+	    "{'name':'b','counts':{},'trouble':'it is parked'}],'found':[]}",
+	    "a: 7 ours, 1 half\nb: could not be looked at: it is parked\n");
+	expect(print_adopted,
+	    "{'key':{'id':'" ID "','state':'quarantined'},"
+	    "'why':'extractable'}",
+	    ID " is quarantined now: extractable\n");
+}
+
+static void
+a_broken_chain_names_its_first_fault(void **ctx)
+{
+	(void)ctx;
+	expect(print_verified,
+	    "{'number':9,'hash':'ab','faults':0,'head_fits':null}",
+	    "the chain is whole\nhead 9:ab\n");
+	expect(print_verified,
+	    "{'number':9,'hash':'ab','faults':2,'first_fault':'row 3',"
+	    "'head_fits':null}",
+	    "2 faults; the first: row 3\nhead 9:ab\n");
+	expect(trouble_verified,
+	    "{'faults':0,'head_fits':false}",
+	    "the head that was kept is not in the history");
+}
+
+static void
+a_pause_says_when_it_ends(void **ctx)
+{
+	(void)ctx;
+	expect(print_paused, "{'paused':{'until':null}}",
+	    "paused until 'ksmctl resume'; keys that are being made are "
+	    "finished\n");
+	expect(print_paused, "{'paused':{'until':'2026-11-25T13:00:00Z'}}",
+	    "paused until 2026-11-25T13:00:00Z; keys that are being made are "
+	    "finished\n");
+}
+
 int
 main(void)
 {
@@ -395,6 +456,11 @@ main(void)
 		cmocka_unit_test(text_from_outside_cannot_steer_the_terminal),
 		cmocka_unit_test(columns_are_aligned_by_characters_not_bytes),
 		cmocka_unit_test(the_bar_never_leaves_its_frame),
+		cmocka_unit_test(each_key_has_its_own_answer),
+		cmocka_unit_test(
+		    an_inventory_counts_what_there_is_and_lists_what_is_odd),
+		cmocka_unit_test(a_broken_chain_names_its_first_fault),
+		cmocka_unit_test(a_pause_says_when_it_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
