@@ -112,6 +112,24 @@ ok "it says that it is ready"
 check "a reload" ctl reload
 says "it says that it reloads" RELOADING=1 "$dir/told"
 says "and since when" 'MONOTONIC_USEC=[0-9]' "$dir/told"
+
+# Configuration management writes and reloads without waiting: what is in force
+# at the end is what was written last.
+i=1
+pids=
+while [ $i -le 30 ]; do
+	zones default $i
+	ctl --timeout PT30S reload >/dev/null 2>&1 &
+	pids="$pids $!"
+	i=$((i + 1))
+done
+for p in $pids; do
+	wait "$p" || fail "a reload of the burst failed"
+done
+want=$(required)
+check "a last reload" ctl reload
+equal "30 reloads at once end with the last files" "$want" "$(required)"
+[ "$want" -gt 30 ] || fail "30 zones require $want keys"
 check "a pause" ctl pause --reason "a look at the status text"
 until_true 10 grep -q 'STATUS=paused' "$dir/told" || fail "STATUS: $(cat "$dir/told")"
 ok "it says that it is paused"

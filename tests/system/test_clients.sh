@@ -119,8 +119,12 @@ ok "$(cat "$dir/attack")"
 
 after=$(rss)
 echo "memory: $before kB before, $after kB after"
-[ $((after - before)) -lt 40000 ] || fail "it grew by $((after - before)) kB"
-ok "memory is bounded"
+# A sanitizer keeps what was freed.
+if ! grep -q __asan_init "$build/ksmpoold"; then
+	[ $((after - before)) -lt 40000 ] ||
+	    fail "it grew by $((after - before)) kB"
+	ok "memory is bounded"
+fi
 equal "descriptors of clients are closed" \
     "$(find "/proc/$daemon/fd" -lname 'socket:*' | awk 'END { print (NR < 12) }')" 1
 daemon_stop
