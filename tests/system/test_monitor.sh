@@ -81,6 +81,27 @@ says "with words" 'must end in .prom' "$dir/out"
 ctl metrics --json | jq -e '.pools and .tokens and .generated' >/dev/null ||
     fail "no document of metrics"
 
+# offered WORD...: what bash would offer for the last of them
+offered()
+{
+	# shellcheck disable=SC2016
+	PATH=$build:$PATH bash -c '. "$0"
+	    COMP_WORDS=(ksmctl "$@")
+	    COMP_CWORD=$#
+	    _ksmctl
+	    echo "${COMPREPLY[*]}"' "$dir/bash" "$@"
+}
+
+if command -v bash >/dev/null 2>&1; then
+	ctl completion bash >"$dir/bash" || fail "no completion for bash"
+	equal "repositories are completed from the daemon" \
+	    "$(offered --socket "$sock" repository resume '')" SoftHSM
+	equal "and policies" \
+	    "$(offered --socket "$sock" key list --policy d)" default
+	equal "without a daemon, nothing" \
+	    "$(offered --socket "$dir/none" key list --policy d)" ""
+fi
+
 kill -STOP "$daemon"
 plugin 3 'UNKNOWN - no answer within 1 s' -t 1
 kill -CONT "$daemon"
