@@ -579,14 +579,18 @@ peer_denied(struct control *c, int fd, const struct ucred *peer)
 	ksm_msec now = clock_steady();
 	bool actors = c->actors.name[0] != '\0';
 
-	if (actors || c->readers.name[0] != '\0')
+	if (actors && c->readers.name[0] != '\0')
 		(void)snprintf(hint, sizeof(hint),
-		    "become root or a member of group '%s'%s%s%s%s",
-		    actors ? c->actors.name : c->readers.name,
-		    actors && c->readers.name[0] != '\0' ? "; group '" : "",
-		    actors ? c->readers.name : "",
-		    actors && c->readers.name[0] != '\0' ? "'" : "",
-		    c->readers.name[0] != '\0' ? " may look" : "");
+		    "become root or a member of group '%s'; group '%s' may "
+		    "look",
+		    c->actors.name, c->readers.name);
+	else if (actors)
+		(void)snprintf(hint, sizeof(hint),
+		    "become root or a member of group '%s'", c->actors.name);
+	else if (c->readers.name[0] != '\0')
+		(void)snprintf(hint, sizeof(hint),
+		    "become root, or a member of group '%s' to look",
+		    c->readers.name);
 	(void)snprintf(text, sizeof(text), "uid %u may not use %s",
 	    (unsigned int)peer->uid, c->path);
 	peer_refuse(fd, CTL_DENIED, "denied", hint, text);
