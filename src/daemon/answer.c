@@ -210,8 +210,9 @@ record_refused(struct engine *e, struct repo *r, struct slot *s,
 		 * Twice in a row is no chance: the token finds anything.
 		 */
 		if (strcmp(no->stage, "search") == 0 && r->taken++ == 0) {
-			LOG_REPO(LOGL_WARNING, r, "repository %s: an id is already taken in "
-				    "the token; another one is used", r->name);
+			LOG_REPO(LOGL_WARNING, r,
+			    "repository %s: an id is already taken in "
+			    "the token; another one is used", r->name);
 			break;
 		}
 		repo_making_failed(e, r, why);
@@ -346,14 +347,16 @@ answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && gens > 0 &&
 	    !look && s != &r->look.slot) {
 		r->most = gens;
-		LOG_REPO(LOGL_WARNING, r, "repository %s: the token has no session for more "
-			    "than %zu generators, Sessions asks for %d",
+		LOG_REPO(LOGL_WARNING, r,
+		    "repository %s: the token has no session for more "
+		    "than %zu generators, Sessions asks for %d",
 		    r->name, gens, r->conf == NULL ? 0 : r->conf->sessions);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 &&
 	    (look || gens > 0) && !r->single) {
 		r->single = true;
-		LOG_REPO(LOGL_NOTICE, r, "repository %s: the token has no session for a "
-			   "second worker; generator and verifier take turns",
+		LOG_REPO(LOGL_NOTICE, r,
+		    "repository %s: the token has no session for a "
+		    "second worker; generator and verifier take turns",
 		    r->name);
 	} else {
 		repo_failed(e, r, why);

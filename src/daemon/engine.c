@@ -267,8 +267,9 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	 */
 	if (r->row.pin_print[0] == '\0')
 		return;
-	LOG_REPO(LOGL_NOTICE, r, "repository %s: its PIN source may have changed; the worker "
-		   "looks, and logs in only with another PIN",
+	LOG_REPO(LOGL_NOTICE, r,
+	    "repository %s: its PIN source may have changed; the worker "
+	    "looks, and logs in only with another PIN",
 	    r->name);
 	/* The print stays: the worker refuses to try the same PIN. */
 	r->row.trouble = TROUBLE_NONE;
@@ -304,6 +305,7 @@ engine_run(struct engine *e)
 	topup_run(e);
 	batch_commit_due(e, &wait);
 	configure_repos_forget(e);
+	errands_homeless(e);
 	return wait < 0 ? 0 : wait;
 }
 
@@ -335,8 +337,9 @@ engine_on_overdue(struct engine *e, worker_no no)
 	s->overdue = true;
 	if (!s->looking)
 		key_id_format(&s->id, id);
-	LOG_REPO(LOGL_WARNING, r,"repository %s: worker %lld (%s) gives no answer within "
-		    "its deadline%s%s; %s, other repositories are not affected",
+	LOG_REPO(LOGL_WARNING, r,
+	    "repository %s: worker %lld (%s) gives no answer within "
+	    "its deadline%s%s; %s, other repositories are not affected",
 	    r->name, (long long)no, worker_purpose_text(s->purpose),
 	    id[0] == '\0' ? "" : ", key ", id,
 	    s->looking ? "it only looked and is ended"
@@ -401,8 +404,9 @@ engine_on_stuck(struct engine *e, worker_no no)
 		errand_stuck(e, r);
 	else
 		answer_stuck(e, r, s);
-	LOG_REPO(LOGL_ERROR, r,"repository %s: worker %lld cannot be ended (it hangs in the "
-		  "kernel); nothing is started in its place",
+	LOG_REPO(LOGL_ERROR, r,
+	    "repository %s: worker %lld cannot be ended (it hangs in the "
+	    "kernel); nothing is started in its place",
 	    r->name, (long long)no);
 }
 

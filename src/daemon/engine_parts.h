@@ -450,6 +450,7 @@ bool errand_holds(const struct repo *r, const struct key_id *id);
 void errand_finish_keys(struct engine *e, struct repo *r,
     const struct id_list *ids);
 void errand_clear(struct engine *e);
+void errands_homeless(struct engine *e);
 void job_clear(struct job *j);
 
 /* view.c */

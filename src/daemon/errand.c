@@ -159,6 +159,45 @@ errand_clear(struct engine *e)
 		errand_unlink(e, e->errands);
 }
 
+/* `why` NULL: it was done, whatever became of each id. */
+static size_t
+errand_close(struct errand *x, const char *why)
+{
+	size_t done = 0;
+
+	x->state.done = true;
+	x->state.failed = why != NULL;
+	if (why != NULL)
+		(void)snprintf(x->state.text, sizeof(x->state.text), "%s",
+		    why);
+	for (size_t i = 0; i < x->state.nitems; i++) {
+		struct errand_item *item = &x->items[i];
+
+		done += item->done;
+		if (!item->done && item->text[0] == '\0')
+			(void)snprintf(item->text, sizeof(item->text),
+			    "not tried: %.200s", why == NULL ? "" : why);
+	}
+	return done;
+}
+
+/* Their repository went before they were begun. */
+void
+errands_homeless(struct engine *e)
+{
+	struct errand *next;
+
+	for (struct errand *x = e->errands; x != NULL; x = next) {
+		next = x->next;
+		if (x->state.done || repo_find(e, x->repository) != NULL)
+			continue;
+		(void)errand_close(x, "its repository is not configured any "
+				      "more");
+		if (x->forgotten)
+			errand_unlink(e, x);
+	}
+}
+
 /* ---- one errand of a repository ----------------------------------------- */
 
 static void
@@ -198,30 +237,17 @@ job_clear(struct job *j)
 	j->at = 0;
 }
 
-/* `why` NULL: it was done, whatever became of each id. */
 static void
 errand_end(struct engine *e, struct repo *r, const char *why)
 {
 	struct job *j = &r->job;
 	struct errand *x = j->errand;
-	size_t done = 0;
+	size_t done;
 
 	repo_worker_leave(e, &j->slot);
 	if (x == NULL)
 		return;
-	x->state.done = true;
-	x->state.failed = why != NULL;
-	if (why != NULL)
-		(void)snprintf(x->state.text, sizeof(x->state.text), "%s",
-		    why);
-	for (size_t i = 0; i < x->state.nitems; i++) {
-		struct errand_item *item = &x->items[i];
-
-		done += item->done;
-		if (!item->done && item->text[0] == '\0')
-			(void)snprintf(item->text, sizeof(item->text),
-			    "not tried: %.200s", why == NULL ? "" : why);
-	}
+	done = errand_close(x, why);
 	if (why != NULL)
 		LOG_REPO(LOGL_WARNING, r, "repository %s: %s ended: %s",
 		    r->name, kind_text[x->kind], why);

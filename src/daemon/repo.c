@@ -26,8 +26,9 @@ repo_back_off(struct engine *e, struct repo *r, struct backoff *b,
 	metric_errors(e, r->name)->start += b == &r->backoff;
 	if (e->stopping)
 		return;
-	LOG_REPO(LOGL_WARNING, r, "repository %s: %s; tried again in %lld ms (failure %d in "
-		    "a row), other repositories go on",
+	LOG_REPO(LOGL_WARNING, r,
+	    "repository %s: %s; tried again in %lld ms (failure %d in "
+	    "a row), other repositories go on",
 	    r->name, why, (long long)backoff_wait(b, engine_steady(e)),
 	    b->tries);
 }
@@ -81,8 +82,9 @@ repo_park(struct engine *e, struct repo *r, const char *why,
 	repo_trouble(e, r, TROUBLE_PARKED, why, pin_print);
 	if (r->conf != NULL)
 		e->io.pin_source_print(e->io.ctx, r->conf, r->pin_seen);
-	LOG_REPO(LOGL_ERROR, r, "repository %s: %s; it is parked and no login is tried until "
-		  "%s`ksmctl repository resume %s`",
+	LOG_REPO(LOGL_ERROR, r,
+	    "repository %s: %s; it is parked and no login is tried until "
+	    "%s`ksmctl repository resume %s`",
 	    r->name, why,
 	    pin_print[0] == '\0' ? "" : "its PIN is another one or ", r->name);
 }
@@ -91,10 +93,11 @@ void
 repo_alien(struct engine *e, struct repo *r, const char *why)
 {
 	repo_trouble(e, r, TROUBLE_ALIEN, why, "");
-	LOG_REPO(LOGL_ERROR, r, "repository %s: %s; the token is taken for another one: no "
-		  "key of it is called missing and none is made. Bring the "
-		  "right token back and `ksmctl repository resume %s`, or "
-		  "accept this one with --accept-token",
+	LOG_REPO(LOGL_ERROR, r,
+	    "repository %s: %s; the token is taken for another one: no "
+	    "key of it is called missing and none is made. Bring the "
+	    "right token back and `ksmctl repository resume %s`, or "
+	    "accept this one with --accept-token",
 	    r->name, why, r->name);
 }
 
@@ -173,8 +176,9 @@ repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
 		if (!r->waiting)
 			r->waiting_since = engine_steady(e);
 		if (!r->waiting)
-			LOG_REPO(LOGL_NOTICE, r, "repository %s: an earlier worker is still "
-				   "finishing its key; waiting for it",
+			LOG_REPO(LOGL_NOTICE, r,
+			    "repository %s: an earlier worker is still "
+			    "finishing its key; waiting for it",
 			    r->name);
 		r->waiting = true;
 		r->waiting_at = engine_steady(e) + WAITING_MS;

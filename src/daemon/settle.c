@@ -203,10 +203,11 @@ orphans_count(struct engine *e, struct repo *r)
 			memcpy(first, id, sizeof(first));
 	}
 	if (n > 0 && n != r->orphans)
-		LOG_REPO(LOGL_ERROR, r, "repository %s: %lld keys of this installation are "
-			  "in the token but not in the database (the first is "
-			  "%s): the database is older than the token. Restore "
-			  "the newer one",
+		LOG_REPO(LOGL_ERROR, r,
+		    "repository %s: %lld keys of this installation are "
+		    "in the token but not in the database (the first is "
+		    "%s): the database is older than the token. Restore "
+		    "the newer one",
 		    r->name, (long long)n, first);
 	r->orphans = n;
 }
@@ -262,17 +263,19 @@ look_compare(struct engine *e, struct repo *r)
 		r->foreign += s->known ? 0 : 1;
 	}
 	if (l->nameless > r->nameless)
-		LOG_REPO(LOGL_NOTICE, r, "repository %s: %lld nameless objects in the token, "
-			   "debris of workers that were killed; they are no "
-			   "keys and are left alone",
+		LOG_REPO(LOGL_NOTICE, r,
+		    "repository %s: %lld nameless objects in the token, "
+		    "debris of workers that were killed; they are no "
+		    "keys and are left alone",
 		    r->name, (long long)l->nameless);
 	r->nameless = l->nameless;
 	orphans_count(e, r);
 	r->foreign -= r->orphans;
 	if (!r->looked && r->foreign > 0 && store_serial_last(e->store) == 0)
-		LOG_REPO(LOGL_WARNING, r, "repository %s: %lld key pairs are in the token and "
-			    "this database has never made one; if a database "
-			    "was lost, restore it before anything else",
+		LOG_REPO(LOGL_WARNING, r,
+		    "repository %s: %lld key pairs are in the token and "
+		    "this database has never made one; if a database "
+		    "was lost, restore it before anything else",
 		    r->name, (long long)r->foreign);
 	e->levels_old = true;
 	l->step = LOOK_APPLY;
@@ -752,8 +755,9 @@ half_kept(struct engine *e, struct repo *r, const char *why)
 	}
 	e->io.random(e->io.ctx, &dice, sizeof(dice));
 	backoff_fail(&r->cleaning, engine_steady(e), dice);
-	LOG_REPO(LOGL_WARNING, r, "repository %s: a half pair was not cleaned: %s; tried "
-		    "again in %lld ms",
+	LOG_REPO(LOGL_WARNING, r,
+	    "repository %s: a half pair was not cleaned: %s; tried "
+	    "again in %lld ms",
 	    r->name, why,
 	    (long long)backoff_wait(&r->cleaning, engine_steady(e)));
 }
