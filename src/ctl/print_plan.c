@@ -113,6 +113,32 @@ print_plan_pool(FILE *out, const json_t *p)
 	(void)fputc('\n', out);
 }
 
+/* From 75 % of its Capacity on, and what does not fit. */
+static void
+print_room(FILE *out, const json_t *k)
+{
+	int64_t then = doc_number(k, "pairs_held") + doc_number(k, "pairs_make");
+	int64_t capacity = doc_number(k, "capacity");
+	int64_t over = doc_number(k, "pairs_over");
+	const char *room = doc_text_or(k, "room", "ok");
+
+	if (!doc_known(k, "capacity") || (strcmp(room, "ok") == 0 && over == 0))
+		return;
+	(void)fputs("token of ", out);
+	text_print(out, doc_text(k, "repository"));
+	(void)fprintf(out, ": %" PRId64 " of %" PRId64 " key pairs then", then,
+	    capacity);
+	if (strcmp(room, "ok") != 0)
+		(void)fprintf(out, ", %s: %s %% of its Capacity or more", room,
+		    strcmp(room, "critical") == 0 ? "90" : "75");
+	if (over > 0)
+		(void)fprintf(out,
+		    "; %" PRId64 " %s not fit, the pools at the greatest risk "
+		    "are filled first",
+		    over, plural(over, "does", "do"));
+	(void)fputc('\n', out);
+}
+
 static void
 print_tokens(FILE *out, const json_t *doc)
 {
@@ -140,6 +166,8 @@ print_tokens(FILE *out, const json_t *doc)
 		    doc_number(k, "objects_held") + doc_number(k, "objects_make"));
 	}
 	table_print(&t, out);
+	json_array_foreach(list, i, k)
+		print_room(out, k);
 }
 
 void

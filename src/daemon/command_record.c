@@ -110,8 +110,8 @@ verify_start(struct command_call *call)
 	    strlen(colon + 1) != 2 * sizeof(p->kept) ||
 	    !hex_parse(colon + 1, p->kept, sizeof(p->kept)))
 		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "history verify: \"head\" must be NUMBER:HASH, as history "
-		    "verify prints it");
+		    "the head must be NUMBER:HASH, as history verify prints "
+		    "it");
 }
 
 /* The row whose hash was kept, when the check comes by it. */

@@ -141,7 +141,8 @@ ok "what if there were 50 zones: $more"
     fail "two years need no more"
 ok "what if rolls, what if a longer horizon"
 check "what if the token were small" ctl plan --zones 50 --capacity 20
-says "the room is told" "20" "$dir/out"
+says "the room is told" "20 of 20 key pairs then, critical: 90 %" "$dir/out"
+says "and what does not fit" "do not fit" "$dir/out"
 equal "and nothing was changed" "$(ctl --json plan | jq .required)" "$plan"
 
 n=$(count ready)
@@ -241,9 +242,8 @@ equal "log level" "$(ctl log level)" info
 
 check "history" ctl history
 says "has who destroyed what, and why" "key destroy.*$id|$id" "$dir/out"
-events=$(ctl --json history | jq .count)
 equal "as many rows as it counts" \
-    "$(ctl --json history | jq '.events | length')" "$events"
+    "$(ctl --json history | jq '.count == (.events | length)')" true
 equal "by subject" "$(ctl --json history --subject "$id" | jq '.count > 0')" true
 equal "by uid" "$(ctl --json history --uid 4242 | jq .count)" 0
 equal "until long ago" "$(ctl --json history --until 2020-01-01 | jq .count)" 0
