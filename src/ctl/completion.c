@@ -54,6 +54,19 @@ second_words(FILE *out, const char *first, size_t len)
 			(void)fprintf(out, "%s ", c->name + len + 1);
 }
 
+/* "inventory" may stand alone before "inventory adopt". */
+static bool
+second_seen(size_t i, size_t len)
+{
+	const char *name = command_at(i)->name;
+
+	for (size_t j = 0; j < i; j++)
+		if (strncmp(command_at(j)->name, name, len) == 0 &&
+		    command_at(j)->name[len] == ' ')
+			return true;
+	return false;
+}
+
 static bool
 option_has(const struct ctl_option *o, enum option_kind kind)
 {
@@ -202,7 +215,7 @@ shell_core(FILE *out)
 	(void)fputs("' ;;\n", out);
 	for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
 		len = strcspn(c->name, " ");
-		if (c->name[len] == '\0' || first_seen(i, len))
+		if (c->name[len] == '\0' || second_seen(i, len))
 			continue;
 		(void)fprintf(out, "\t\t'%.*s ') words='", (int)len, c->name);
 		second_words(out, c->name, len);

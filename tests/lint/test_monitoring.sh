@@ -91,6 +91,8 @@ if command -v bash >/dev/null 2>&1; then
 	completes resume repository ''
 	completes list --socket /none key ''
 	completes plan help pl
+	completes adopt inventory ''
+	completes --repository inventory --rep
 	for name in $("$build/ksmctl" help |
 	    sed -n '/^commands:/,/^$/s/^  \([a-z]*\).*/\1/p' | sort -u); do
 		completes "$name" "${name%?}"
