@@ -279,10 +279,11 @@ wrong "no file" "FILE is missing" database backup
 wrong "one word too many" "one word too many" resume now
 
 equal "foreign objects at the end" "$(foreign_dump)" "$before"
+# What is being made is finished first.
+daemon_stop
 exits 1 "of ours all is well, the foreign pairs differ" compare
 grep -vE "^=|$foreign" "$dir/out" && fail "token and database differ"
 ok "token and database agree"
-daemon_stop
 
 # ---- a hundred thousand keys in constant memory --------------------------
 
