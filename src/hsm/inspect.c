@@ -114,17 +114,16 @@ bits_of(const uint8_t *modulus, size_t len)
 	return bits;
 }
 
-/* The size, where it is known; *material: there is a public value at all. */
+/* The size, where it is known. */
 static CK_RV
 size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
-    int64_t *bits, bool *material)
+    int64_t *bits)
 {
 	uint8_t room[2100];
 	CK_ATTRIBUTE a = { CKA_EC_PARAMS, room, sizeof(room) };
 	CK_RV rv;
 
 	*bits = 0;
-	*material = false;
 	if (key_type == CKK_RSA)
 		a.type = CKA_MODULUS;
 	rv = object_read(s, object, &a, 1);
@@ -133,7 +132,6 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
 	if (rv != CKR_OK || a.ulValueLen == CK_UNAVAILABLE_INFORMATION ||
 	    a.ulValueLen == 0)
 		return CKR_OK;
-	*material = true;
 	if (key_type == CKK_RSA) {
 		*bits = bits_of(room, a.ulValueLen);
 		return CKR_OK;
@@ -146,21 +144,21 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
 
 /*
  * Nobody's key: neither id nor label, and either it does not even say what
- * it is, or it is a key that says of itself it is no token object and has no
- * public value (SoftHSM's halves that a kill left), although it was found
- * by a process that has made nothing. Anything else without a name belongs
- * to somebody.
+ * it is, or it is a key that says of itself it is no token object (SoftHSM's
+ * halves that a kill left), although it was found by a process that has made
+ * nothing. Anything else without a name belongs to somebody: a token object
+ * that says its class is never debris, whether or not its public value can be
+ * read (a DSA or GOST key has none that we know of).
  */
 static bool
-is_debris(const struct hsm_object *o, bool labelled, bool is_token,
-    bool material)
+is_debris(const struct hsm_object *o, bool labelled, const CK_ATTRIBUTE *token)
 {
 	if (o->idlen != 0 || labelled)
 		return false;
 	if (o->class == OBJECT_UNREADABLE)
 		return true;
 	return (o->class == OBJECT_PRIVATE || o->class == OBJECT_PUBLIC) &&
-	       !(is_token && material);
+	       token->ulValueLen == sizeof(CK_BBOOL) && !attr_true(token);
 }
 
 /* *there: false when it went between the search and the look. */
@@ -180,7 +178,6 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
 	};
 	int64_t labellen = 0;
-	bool material = false;
 	CK_RV rv;
 
 	memset(o, 0, sizeof(*o));
@@ -216,11 +213,11 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 	if (attr_ulong(&a[4], &type) && type <= INT32_MAX)
 		o->key_type = (int64_t)type;
 	if (o->class == OBJECT_PRIVATE || o->class == OBJECT_PUBLIC) {
-		rv = size_read(s, object, o->key_type, &o->bits, &material);
+		rv = size_read(s, object, o->key_type, &o->bits);
 		if (rv != CKR_OK)
 			return rv;
 	}
-	o->debris = is_debris(o, labellen != 0, attr_true(&a[3]), material);
+	o->debris = is_debris(o, labellen != 0, &a[3]);
 	return CKR_OK;
 }
 
