@@ -353,7 +353,7 @@ sweep_run(struct session *s, struct debris *found,
 {
 	struct hsm_object o;
 	int64_t swept = 0;
-	bool there;
+	bool there, no;
 	CK_RV rv;
 
 	if ((int64_t)found->n != want->debris) {
@@ -372,13 +372,13 @@ sweep_run(struct session *s, struct debris *found,
 			continue; /* it went, or has become something */
 		if (rv != CKR_OK) {
 			found->n = 0;
-			reply_no(reply,
-			    ckr_clear_no(rv) ? HSM_REFUSED : HSM_UNKNOWN,
+			/* after the first there is no clear no any more */
+			no = swept == 0 && ckr_clear_no(rv);
+			reply_no(reply, no ? HSM_REFUSED : HSM_UNKNOWN,
 			    want->job, NULL, "destroy", rv, ckr_group(rv),
 			    "C_DestroyObject failed after %lld of %lld",
 			    (long long)swept, (long long)want->debris);
-			return ckr_clear_no(rv) && !ckr_fatal(rv) ? OP_STAY
-								  : OP_LEAVE;
+			return no && !ckr_fatal(rv) ? OP_STAY : OP_LEAVE;
 		}
 		swept++;
 	}
