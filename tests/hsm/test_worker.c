@@ -1147,6 +1147,53 @@ a_token_is_told_in_pages_and_sorted(void **ctx)
 	assert_int_equal(worker_end(&w), 0);
 }
 
+static enum hsm_type
+sweep(struct worker *w, int64_t debris)
+{
+	struct hsm_msg m;
+
+	memset(&m, 0, sizeof(m));
+	m.type = HSM_SWEEP;
+	m.u.sweep.job = 501;
+	m.u.sweep.debris = debris;
+	send_msg(w, &m);
+	return hear(w);
+}
+
+static void
+only_debris_is_swept_and_only_all_of_it(void **ctx)
+{
+	struct hsm_msg m;
+	struct worker w;
+	char path[128];
+	FILE *f;
+
+	(void)ctx;
+	path_in(path, sizeof(path), "store");
+	f = fopen(path, "we");
+	assert_non_null(f);
+	store_line(f, 1, 3, "-", "-");	/* somebody's: a token object */
+	store_line(f, 2, 2, "-", "ab"); /* somebody's: a label */
+	(void)fprintf(f, "3 3 0 0000000 - - -\n4 2 0 0000000 - - -\n");
+	(void)fclose(f);
+
+	worker_ready(&w, PURPOSE_DESTROYER);
+	memset(&m, 0, sizeof(m));
+	m.type = HSM_INSPECT;
+	m.u.inspect.job = 500;
+	send_msg(&w, &m);
+	while (hear(&w) == HSM_OBJECTS)
+		;
+	assert_int_equal(w.got.type, HSM_LISTED);
+	assert_int_equal(w.got.u.listed.nameless, 2);
+	assert_int_equal(w.got.u.listed.foreign, 2);
+	assert_int_equal(sweep(&w, 3), HSM_REFUSED);
+	assert_int_equal(sweep(&w, 2), HSM_SWEPT);
+	assert_int_equal(w.got.u.swept.n, 2);
+	assert_int_equal(sweep(&w, 2), HSM_REFUSED);
+	assert_int_equal(worker_end(&w), 0);
+}
+
 static void
 an_unreadable_object_stops_nobody(void **ctx)
 {
@@ -1558,6 +1605,7 @@ main(void)
 		TEST(an_impatient_terminal_does_not_stop_a_call),
 		TEST(an_orphan_finishes_its_key_and_leaves),
 		TEST(a_token_is_told_in_pages_and_sorted),
+		TEST(only_debris_is_swept_and_only_all_of_it),
 		TEST(an_unreadable_object_stops_nobody),
 		TEST(a_token_that_is_lost_is_not_called_empty),
 		TEST(a_sync_that_fails_is_said_before_any_listing),
