@@ -33,6 +33,8 @@ static const struct {
 struct debris {
 	CK_OBJECT_HANDLE *handles;
 	size_t n, room;
+	/* An object that could be read: if it cannot any more, the token fails. */
+	CK_OBJECT_HANDLE witness;
 };
 
 void
@@ -84,14 +86,19 @@ class_of(const CK_ATTRIBUTE *a)
 	}
 }
 
-/* An attribute that is longer than the room that was given for it. */
+/*
+ * The length of an attribute that could not be read into the room there was.
+ * *known: the token said how long it is, or that there is none; a token that
+ * fails is no witness of that.
+ */
 static CK_RV
 length_of(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
-    int64_t *len)
+    int64_t *len, bool *known)
 {
 	CK_ATTRIBUTE a = { type, NULL, 0 };
 	CK_RV rv = s->fn->C_GetAttributeValue(s->handle, object, &a, 1);
 
+	*known = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID;
 	*len = rv == CKR_OK && a.ulValueLen != CK_UNAVAILABLE_INFORMATION
 		   ? (int64_t)a.ulValueLen
 		   : 0;
@@ -143,7 +150,7 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
 }
 
 /*
- * Nobody's key: neither id nor label, and either it does not even say what
+ * Nobody's key: neither id nor label, as the token itself says, and either it does not even say what
  * it is, or it is a key that says of itself it is no token object (SoftHSM's
  * halves that a kill left), although it was found by a process that has made
  * nothing. Anything else without a name belongs to somebody: a token object
@@ -151,9 +158,9 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
  * read (a DSA or GOST key has none that we know of).
  */
 static bool
-is_debris(const struct hsm_object *o, bool labelled, const CK_ATTRIBUTE *token)
+is_debris(const struct hsm_object *o, const CK_ATTRIBUTE *token)
 {
-	if (o->idlen != 0 || labelled)
+	if (o->idlen != 0)
 		return false;
 	if (o->class == OBJECT_UNREADABLE)
 		return true;
@@ -178,6 +185,7 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 		{ CKA_KEY_TYPE, &type, sizeof(type) },
 	};
 	int64_t labellen = 0;
+	bool id_known = true, label_known = true;
 	CK_RV rv;
 
 	memset(o, 0, sizeof(*o));
@@ -194,7 +202,7 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 		o->idlen = (int64_t)a[1].ulValueLen;
 		hex_format(id, a[1].ulValueLen, o->id);
 	} else {
-		rv = length_of(s, object, CKA_ID, &o->idlen);
+		rv = length_of(s, object, CKA_ID, &o->idlen, &id_known);
 		if (rv != CKR_OK)
 			return rv;
 	}
@@ -203,7 +211,8 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 		text_format(
 		    o->label, sizeof(o->label), "%.*s", (int)labellen, label);
 	} else {
-		rv = length_of(s, object, CKA_LABEL, &labellen);
+		rv = length_of(
+		    s, object, CKA_LABEL, &labellen, &label_known);
 		if (rv != CKR_OK)
 			return rv;
 		if (labellen > 0)
@@ -217,7 +226,8 @@ object_describe(struct session *s, CK_OBJECT_HANDLE object,
 		if (rv != CKR_OK)
 			return rv;
 	}
-	o->debris = is_debris(o, labellen != 0, &a[3]);
+	o->debris = id_known && label_known && labellen == 0 &&
+		    is_debris(o, &a[3]);
 	return CKR_OK;
 }
 
@@ -282,6 +292,8 @@ objects_report(struct session *s, struct report *r, struct debris *d,
 			continue;
 		if (o->debris && !debris_add(d, handles[i]))
 			return CKR_HOST_MEMORY;
+		if (!o->debris && o->class != OBJECT_UNREADABLE)
+			d->witness = handles[i];
 		object_count(&r->counts, o);
 		p->nobjects++;
 		if (p->nobjects == PAGE_OBJECTS && !report_flush(r)) {
@@ -347,13 +359,33 @@ out:
 
 /* ---- sweep ------------------------------------------------------------ */
 
+/*
+ * A token that fails for a while shows every object as one that does not say
+ * what it is. Directly before anything is destroyed, one that did say must say
+ * it again. A token that holds nothing but debris has no such object.
+ */
+static CK_RV
+witness_check(struct session *s, const struct debris *found, bool *sane)
+{
+	struct hsm_object o;
+	bool there;
+	CK_RV rv;
+
+	*sane = true;
+	if (found->witness == CK_INVALID_HANDLE)
+		return CKR_OK;
+	rv = object_describe(s, found->witness, &o, &there);
+	*sane = rv == CKR_OK && there && o.class != OBJECT_UNREADABLE;
+	return rv;
+}
+
 enum op_end
 sweep_run(struct session *s, struct debris *found,
     const struct hsm_sweep *want, struct hsm_msg *reply)
 {
 	struct hsm_object o;
 	int64_t swept = 0;
-	bool there, no;
+	bool there, no, sane;
 	CK_RV rv;
 
 	if ((int64_t)found->n != want->debris) {
@@ -364,7 +396,18 @@ sweep_run(struct session *s, struct debris *found,
 		return OP_STAY;
 	}
 	for (size_t i = 0; i < found->n; i++) {
-		rv = object_describe(s, found->handles[i], &o, &there);
+		rv = witness_check(s, found, &sane);
+		if (rv == CKR_OK && !sane) {
+			found->n = 0;
+			reply_no(reply, HSM_REFUSED, want->job, NULL, "destroy",
+			    CKR_OK, CKRG_OTHER,
+			    "what could be read before cannot be read now: the "
+			    "token fails; %lld of %lld were destroyed",
+			    (long long)swept, (long long)want->debris);
+			return OP_LEAVE;
+		}
+		if (rv == CKR_OK)
+			rv = object_describe(s, found->handles[i], &o, &there);
 		if (rv == CKR_OK && there && o.debris)
 			rv =
 			    s->fn->C_DestroyObject(s->handle, found->handles[i]);
