@@ -10,7 +10,7 @@ PACKAGES_TRY="softhsm2 sqlite3 opendnssec-common"
 # shellcheck disable=SC2034
 PACKAGES_TEST="softhsm2 sqlite3 opendnssec-common clang libclang-rt-dev binutils
 libcmocka-dev opensc jq libxml2-utils mandoc shellcheck procps systemd lintian
-dpkg-dev libfaketime"
+dpkg-dev"
 
 # packages_missing NAME...: those that dpkg does not have installed.
 packages_missing()

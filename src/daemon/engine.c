@@ -284,6 +284,8 @@ engine_run(struct engine *e)
 	ksm_msec wait = 60 * 1000;
 
 	clock_look(e);
+	if (e->clock_bad)
+		wait = CLOCK_LOOK_MS; /* nobody tells when it is set right */
 	batch_place_look(e, &wait);
 	recover_when_possible(e, &wait);
 	pause_look(e, &wait);

@@ -38,6 +38,7 @@
 #define WAITING_MS	500  /* between looks at an earlier worker's lock */
 #define PARKED_MS	5000 /* between looks at the PIN source */
 #define CLOCK_SLACK	5
+#define CLOCK_LOOK_MS	1000 /* between looks at a clock that is wrong */
 #define POOL_BAD	3 /* failed checks in a row that block a pool */
 #define POOL_MISSES	4 /* failures in a row before a topup gives up */
 #define TOPUP_LOOK_MS	(60 * 1000) /* an older look is taken again */

@@ -130,8 +130,8 @@ engine_pool_trouble(struct engine *e, size_t pool, char out[256])
 		(void)engine_store_trouble(e, out);
 	else if (pause_now(e))
 		pause_text(e, out);
-	else if (e->clock_bad)
-		(void)engine_clock_trouble(e, out);
+	else if (engine_clock_trouble(e, out))
+		return; /* the words are in it */
 	else if (e->recover)
 		(void)engine_store_trouble(e, out);
 	else if (run->blocked)
@@ -178,7 +178,8 @@ engine_clock_trouble(struct engine *e, char out[256])
 	char newest[TIME_TEXT], now[TIME_TEXT];
 
 	out[0] = '\0';
-	if (!e->clock_bad)
+	/* Asked now, not when the engine last ran: that may be a minute ago. */
+	if (engine_wall(e) + CLOCK_SLACK >= e->newest)
 		return false;
 	time_format(e->newest, newest);
 	time_format(engine_wall(e), now);

@@ -13,7 +13,8 @@ for f in sbin/ksmpoold bin/ksmctl bin/ksmpool-config libexec/ksmpool/ksmpool-hsm
 	fi
 done
 for name in ksmpoold.service ksmpoold.socket ksmpool-topup.service \
-    ksmpool-topup.timer network-hsm.conf ksmpool.rng ksmpool.xml; do
+    ksmpool-topup.timer network-hsm.conf ksmpool.rng ksmpool.xml \
+    ksmpool-alerts.yml ksmpool-dashboard.json ksmctl _ksmctl ksmctl.fish; do
 	if [ -z "$(find "$prefix/.." -name "$name" 2>/dev/null)" ]; then
 		echo "$prefix: $name is not installed anywhere"
 		bad=1
