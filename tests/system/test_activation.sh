@@ -7,12 +7,6 @@
 command -v systemd-socket-activate >/dev/null 2>&1 ||
     skip "systemd-socket-activate is not installed"
 flood=$build/tests/flood
-if [ ! -x "$flood" ]; then
-	flood=$dir/flood
-	"${CC:-cc}" -D_GNU_SOURCE -std=c11 -O -o "$flood" \
-	    "$source_dir/tests/system/flood.c" >/dev/null 2>&1 ||
-	    skip "no C compiler for flood.c"
-fi
 
 # activate OPTIONS -- OPTIONS: the daemon comes with the first client.
 activate()

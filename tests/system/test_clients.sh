@@ -10,12 +10,6 @@
 noise=5
 [ -z "${KSM_CLIENTS_LONG:-}" ] || noise=3600
 flood=$build/tests/flood
-if [ ! -x "$flood" ]; then
-	flood=$dir/flood
-	"${CC:-cc}" -D_GNU_SOURCE -std=c11 -O -o "$flood" \
-	    "$source_dir/tests/system/flood.c" >/dev/null 2>&1 ||
-	    skip "no C compiler for flood.c"
-fi
 status_line='{"v":1,"command":"status","args":{}}'
 list_line='{"v":1,"command":"key list","args":{}}'
 
