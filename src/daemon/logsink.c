@@ -29,12 +29,26 @@ logsink_is_stream(const char *stream, int fd)
 	return strcmp(is, stream) == 0;
 }
 
+/* The PKCS#11 return code that the words name, or "". */
+static void
+ckr_of(const char *line, char out[64])
+{
+	const char *at = strstr(line, "CKR_");
+	size_t n;
+
+	out[0] = '\0';
+	if (at == NULL)
+		return;
+	n = strspn(at, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+	(void)snprintf(out, 64, "%.*s", n < 63 ? (int)n : 63, at);
+}
+
 size_t
 logsink_fields(enum log_level level, const char *line,
     const struct log_about *about, char text[LOGSINK_FIELDS][LOGSINK_BYTES],
     struct iovec out[LOGSINK_FIELDS])
 {
-	char priority[8];
+	char priority[8], ckr[64];
 	const struct {
 		const char *name, *value;
 	} fields[LOGSINK_FIELDS] = {
@@ -45,11 +59,13 @@ logsink_fields(enum log_level level, const char *line,
 		{ "KSMPOOL_ROLE", about->role },
 		{ "KSMPOOL_REPOSITORY", about->repository },
 		{ "KSMPOOL_KEY", about->key },
-		{ "KSMPOOL_ERROR", about->error },
+		{ "KSMPOOL_ERROR",
+		    about->error != NULL ? about->error : ckr },
 		{ "MESSAGE_ID", about->id },
 	};
 	size_t n = 0;
 
+	ckr_of(line, ckr);
 	(void)snprintf(priority, sizeof(priority), "%d", (int)level);
 	for (size_t i = 0; i < nitems(fields); i++) {
 		if (fields[i].value == NULL || fields[i].value[0] == '\0')

@@ -27,7 +27,8 @@ bool logsink_open(void);
 
 /*
  * What is sent for one line: at most LOGSINK_FIELDS, each in a row of `text`.
- * A field that does not fit is cut, one that is not said is left out.
+ * A field that does not fit is cut, one that is not said is left out; where
+ * no error is said, it is the PKCS#11 return code that the line names.
  */
 #define LOGSINK_FIELDS 9
 #define LOGSINK_BYTES  2100

@@ -67,6 +67,18 @@ what_is_not_said_or_empty_is_left_out(void **ctx)
 }
 
 static void
+the_code_that_a_line_names_is_its_error(void **ctx)
+{
+	static const struct log_about some = { .repository = "hsm-a" };
+
+	(void)ctx;
+	assert_int_equal(logsink_fields(LOGL_WARNING,
+	    "repository hsm-a: generate: CKR_DEVICE_MEMORY: no", &some, text,
+	    fields), 5);
+	field_is(4, "KSMPOOL_ERROR=CKR_DEVICE_MEMORY");
+}
+
+static void
 what_is_too_long_is_cut(void **ctx)
 {
 	static char fat[2 * LOGSINK_BYTES];
@@ -107,6 +119,7 @@ main(void)
 		cmocka_unit_test(a_line_is_a_message_with_a_priority),
 		cmocka_unit_test(what_it_is_about_goes_beside_it),
 		cmocka_unit_test(what_is_not_said_or_empty_is_left_out),
+		cmocka_unit_test(the_code_that_a_line_names_is_its_error),
 		cmocka_unit_test(what_is_too_long_is_cut),
 		cmocka_unit_test(the_journal_is_known_by_device_and_inode),
 	};
