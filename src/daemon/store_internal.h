@@ -10,6 +10,7 @@
  *   store_key.c      keys
  *   store_record.c   times, pause, rates, zone counts, runs
  *   store_history.c  what happened, and the chain of its hashes
+ *   store_backup.c   the ledger of backups (store_backup.h)
  *   store_place.c    the file under our feet: gone, replaced, put back
  *   store_copy.c     whole copies of a database
  *   store_check.c    a database as a file, looked at from outside
@@ -32,6 +33,10 @@ struct sqlite3_stmt;
  */
 #define STORE_BUSY_MS	   50
 #define STORE_OPEN_BUSY_MS 2000
+
+/* Keys in use or for use, which should be in a backup. */
+#define STORE_IN_USE                                                           \
+	"('made', 'ready', 'surplus', 'taking', 'taken', 'retired', 'missing')"
 
 enum store_stmt {
 	ST_BEGIN,
@@ -85,6 +90,24 @@ enum store_stmt {
 	ST_RUN_START,
 	ST_RUN_END,
 	ST_RUN_LAST,
+	ST_BACKUP_REPOSITORY,
+	ST_BACKUP_CUT,
+	ST_BACKUP_ADD,
+	ST_BACKUP_FREEZE,
+	ST_BACKUP_HAS,
+	ST_BACKUP_EXCEPT,
+	ST_BACKUP_SKIP,
+	ST_BACKUP_CLOSE,
+	ST_BACKUP_COVER,
+	ST_BACKUP_GET,
+	ST_BACKUP_GET_OPEN,
+	ST_BACKUP_LAST,
+	ST_BACKUP_LIST,
+	ST_BACKUP_KEYS,
+	ST_UNCOVERED_LIST,
+	ST_UNCOVERED_LIST_AT,
+	ST_UNCOVERED_OLDEST,
+	ST_COVER_COUNTS,
 	ST__COUNT
 };
 
@@ -132,6 +155,11 @@ enum ksm_err store_failed(struct store *st, const char *what,
 /* The same for a change: resets `q`, rolls the batch back, marks it lost. */
 enum ksm_err store_change_failed(struct store *st, struct sqlite3_stmt *q,
     const char *what, struct ksm_fail *fail);
+
+/* ---- store_key.c ----------------------------------------------------- */
+
+/* Columns as in KEY_COLUMNS of store_sql.c; false: it cannot be read. */
+bool store_key_read(struct sqlite3_stmt *q, struct store_key *k);
 
 /* ---- store_history.c ------------------------------------------------- */
 
@@ -187,12 +215,17 @@ enum ksm_err store_migrate(struct store *st, const char *const *steps,
  */
 char *store_arrows_differ(void);
 extern const char store_counts_differ[];
-/* Bring the table of arrows and the counts in line with the truth. */
+extern const char store_covers_differ[];
+extern const char store_uncovered_differ[];
+/* Bring the arrows, the counts and the like in line with the truth. */
 enum ksm_err store_derive(struct store *st, struct ksm_fail *fail);
 
 /* ---- store_sql.c ----------------------------------------------------- */
 
 enum ksm_err store_prepare(struct store *st, struct ksm_fail *fail);
+/* One of them, for a database of an older schema. */
+enum ksm_err store_prepare_one(struct store *st, enum store_stmt which,
+    struct ksm_fail *fail);
 void store_finalize(struct store *st);
 /* Run one-off text that gives no rows. */
 int store_exec(struct store *st, const char *sql);

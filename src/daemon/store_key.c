@@ -35,9 +35,8 @@ id_read(sqlite3_stmt *q, int col, struct key_id *out)
 	    len == sizeof(out->bytes);
 }
 
-/* Columns as in KEY_COLUMNS of store_sql.c. */
-static bool
-key_read(sqlite3_stmt *q, struct store_key *k)
+bool
+store_key_read(sqlite3_stmt *q, struct store_key *k)
 {
 	char role[8];
 	size_t digestlen;
@@ -434,7 +433,7 @@ store_key_get(struct store *st, const struct key_id *id, struct store_key *out,
 		err = ksm_failf(fail, KSM_ENOENT, "no such key");
 	else if (rc != SQLITE_ROW)
 		err = store_failed(st, "read key", fail);
-	else if (!key_read(q, out))
+	else if (!store_key_read(q, out))
 		err = unreadable(st, q, fail);
 	stmt_done(q);
 	return err;
@@ -530,7 +529,7 @@ store_keys_list(struct store *st, const struct key_filter *f, int64_t *cursor,
 	while (*n < max && (rc = sqlite3_step(q)) == SQLITE_ROW) {
 		struct store_key *k = &out[*n];
 
-		if (!key_read(q, k)) {
+		if (!store_key_read(q, k)) {
 			err = unreadable(st, q, fail);
 			goto out;
 		}

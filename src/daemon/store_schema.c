@@ -324,9 +324,281 @@ static const char schema_2[] =
     " why"
     " FROM history;";
 
+/*
+ * The ledger of backups: see store_backup.h. The set of one is kept as runs
+ * of rows, because a backup a day of 100,000 keys is 36 million rows a year:
+ * low..high are all keys that the repository had then in these rows, and every
+ * one of them is in the set. A key that was not stands between two runs, rows
+ * are never used again, and none in a run can be deleted, so a run means the
+ * same keys for ever. `upto` counts the keys of the set up to `high`: when it
+ * has reached `frozen` no run can be added any more.
+ */
+static const char schema_3[] =
+    "CREATE TABLE backup ("
+    " row INTEGER PRIMARY KEY,"
+    " repository INTEGER NOT NULL REFERENCES repository (row),"
+    " label TEXT NOT NULL"
+    "  CHECK (length(CAST(label AS BLOB)) BETWEEN 1 AND 63),"
+    " state TEXT NOT NULL"
+    "  CHECK (state IN ('open', 'committed', 'rolled-back')),"
+    " recorded INTEGER NOT NULL CHECK (recorded IN (0, 1)),"
+    " started INTEGER NOT NULL,"
+    " finished INTEGER,"
+    " uid INTEGER,"
+    " pid INTEGER,"
+    " note TEXT NOT NULL CHECK (length(CAST(note AS BLOB)) <= 255),"
+    " medium TEXT NOT NULL CHECK (length(CAST(medium AS BLOB)) <= 127),"
+    " frozen INTEGER NOT NULL CHECK (frozen >= 0),"
+    " covered INTEGER NOT NULL DEFAULT 0 CHECK (covered >= 0),"
+    " skipped INTEGER NOT NULL DEFAULT 0 CHECK (skipped >= 0),"
+    " UNIQUE (repository, label),"
+    " CHECK (state = 'committed' OR (covered = 0 AND skipped = 0)),"
+    " CHECK (state <> 'committed' OR covered + skipped = frozen),"
+    " CHECK (state <> 'open' OR finished IS NULL),"
+    " CHECK (recorded = 0 OR finished >= started)"
+    ") STRICT;"
+    /* With the row number in it: the newest committed one. */
+    "CREATE INDEX backup_by_state ON backup (repository, state);"
+    "CREATE UNIQUE INDEX backup_open ON backup (repository)"
+    " WHERE state = 'open';"
+
+    "CREATE TABLE backup_run ("
+    " backup INTEGER NOT NULL REFERENCES backup (row),"
+    " low INTEGER NOT NULL,"
+    " high INTEGER NOT NULL CHECK (high >= low),"
+    " upto INTEGER NOT NULL,"
+    " PRIMARY KEY (backup, low)"
+    ") STRICT, WITHOUT ROWID;"
+    /* Keys of the set that its commit did not mark, and why. */
+    "CREATE TABLE backup_skip ("
+    " backup INTEGER NOT NULL REFERENCES backup (row),"
+    " key INTEGER NOT NULL,"
+    " why TEXT NOT NULL CHECK (why IN ('excepted', 'missing', 'destroying',"
+    "  'consumed', 'destroyed')),"
+    " PRIMARY KEY (backup, key)"
+    ") STRICT, WITHOUT ROWID;"
+    /* The first committed backup that has the key. */
+    "CREATE TABLE cover ("
+    " key INTEGER PRIMARY KEY REFERENCES key (row),"
+    " backup INTEGER NOT NULL REFERENCES backup (row)"
+    ") STRICT;"
+
+    /*
+     * Kept by the triggers below, since every status asks: the keys in use or
+     * for use that have no row in `cover`, and how many of each state do.
+     */
+    "CREATE TABLE uncovered ("
+    " key INTEGER PRIMARY KEY,"
+    " pool INTEGER NOT NULL,"
+    " ended INTEGER NOT NULL"
+    ") STRICT;"
+    "CREATE INDEX uncovered_by_age ON uncovered (pool, ended);"
+    "CREATE TABLE cover_count ("
+    " pool INTEGER NOT NULL REFERENCES pool (row),"
+    " state TEXT NOT NULL,"
+    " n INTEGER NOT NULL CHECK (n >= 0),"
+    " PRIMARY KEY (pool, state)"
+    ") STRICT, WITHOUT ROWID;"
+    "INSERT INTO uncovered SELECT row, pool, ended FROM key WHERE state IN ("
+    " 'made', 'ready', 'surplus', 'taking', 'taken', 'retired', 'missing');"
+
+    /*
+     * The triggers before an INSERT ask for what is there already as well: an
+     * INSERT OR REPLACE would take it away, and no other trigger sees that.
+     */
+    "CREATE TRIGGER backup_begins BEFORE INSERT ON backup BEGIN"
+    " SELECT RAISE(ABORT, 'a backup begins as open') WHERE NEW.state <> 'open';"
+    " SELECT RAISE(ABORT, 'a backup of the repository is open') WHERE EXISTS ("
+    "  SELECT 1 FROM backup WHERE repository = NEW.repository"
+    "  AND state = 'open');"
+    " SELECT RAISE(ABORT, 'a backup on record cannot change') WHERE EXISTS ("
+    "  SELECT 1 FROM backup WHERE row = NEW.row"
+    "  OR (repository = NEW.repository AND label = NEW.label));"
+    "END;"
+    "CREATE TRIGGER backup_moves BEFORE UPDATE ON backup BEGIN"
+    " SELECT RAISE(ABORT, 'a backup on record cannot change')"
+    "  WHERE OLD.state <> 'open' OR NEW.state = 'open'"
+    "  OR NEW.row IS NOT OLD.row OR NEW.repository IS NOT OLD.repository"
+    "  OR NEW.label IS NOT OLD.label OR NEW.recorded IS NOT OLD.recorded"
+    "  OR NEW.started IS NOT OLD.started OR NEW.uid IS NOT OLD.uid"
+    "  OR NEW.pid IS NOT OLD.pid OR NEW.note IS NOT OLD.note"
+    "  OR NEW.medium IS NOT OLD.medium OR NEW.frozen IS NOT OLD.frozen;"
+    " SELECT RAISE(ABORT, 'a backup skips the keys that are named')"
+    "  WHERE NEW.state = 'committed' AND NEW.skipped <> ("
+    "   SELECT count(*) FROM backup_skip WHERE backup = NEW.row);"
+    "END;"
+    "CREATE TRIGGER backup_kept BEFORE DELETE ON backup BEGIN"
+    " SELECT RAISE(ABORT, 'a backup on record cannot be deleted');"
+    "END;"
+
+    "CREATE TRIGGER backup_run_goes_on BEFORE INSERT ON backup_run BEGIN"
+    " SELECT RAISE(ABORT, 'the set of a backup is fixed when it begins')"
+    "  WHERE NOT EXISTS (SELECT 1 FROM backup WHERE row = NEW.backup"
+    "   AND state = 'open' AND NEW.upto <= frozen)"
+    "  OR EXISTS (SELECT 1 FROM (SELECT high, upto FROM backup_run"
+    "    WHERE backup = NEW.backup ORDER BY low DESC LIMIT 1)"
+    "   WHERE NEW.low <= high OR NEW.upto <= upto);"
+    "END;"
+    "CREATE TRIGGER backup_run_stays BEFORE UPDATE ON backup_run BEGIN"
+    " SELECT RAISE(ABORT, 'the set of a backup is fixed when it begins');"
+    "END;"
+    "CREATE TRIGGER backup_run_kept BEFORE DELETE ON backup_run BEGIN"
+    " SELECT RAISE(ABORT, 'the set of a backup is fixed when it begins');"
+    "END;"
+
+    "CREATE TRIGGER backup_skip_begins BEFORE INSERT ON backup_skip BEGIN"
+    " SELECT RAISE(ABORT, 'an open backup skips a key of its set, once')"
+    "  WHERE NOT EXISTS (SELECT 1 FROM backup b"
+    "   JOIN key k ON k.row = NEW.key"
+    "   JOIN pool p ON p.row = k.pool AND p.repository = b.repository"
+    "   WHERE b.row = NEW.backup AND b.state = 'open'"
+    "   AND k.row <= (SELECT high FROM backup_run WHERE backup = b.row"
+    "    AND low <= k.row ORDER BY low DESC LIMIT 1))"
+    "  OR EXISTS (SELECT 1 FROM backup_skip WHERE backup = NEW.backup"
+    "   AND key = NEW.key);"
+    "END;"
+    "CREATE TRIGGER backup_skip_stays BEFORE UPDATE ON backup_skip BEGIN"
+    " SELECT RAISE(ABORT, 'what a backup skipped cannot change');"
+    "END;"
+    "CREATE TRIGGER backup_skip_kept BEFORE DELETE ON backup_skip BEGIN"
+    " SELECT RAISE(ABORT, 'what a backup skipped cannot change');"
+    "END;"
+
+    /* All of a set are covered when its commit is through: none comes later. */
+    "CREATE TRIGGER cover_begins BEFORE INSERT ON cover BEGIN"
+    " SELECT RAISE(ABORT, 'a committed backup covers the keys of its set,"
+    " once') WHERE NOT EXISTS (SELECT 1 FROM backup b"
+    "   JOIN key k ON k.row = NEW.key"
+    "   JOIN pool p ON p.row = k.pool AND p.repository = b.repository"
+    "   WHERE b.row = NEW.backup AND b.state = 'committed'"
+    "   AND k.row <= (SELECT high FROM backup_run WHERE backup = b.row"
+    "    AND low <= k.row ORDER BY low DESC LIMIT 1)"
+    "   AND NOT EXISTS (SELECT 1 FROM backup_skip WHERE backup = b.row"
+    "    AND key = k.row))"
+    "  OR EXISTS (SELECT 1 FROM cover WHERE key = NEW.key);"
+    "END;"
+    "CREATE TRIGGER cover_begun AFTER INSERT ON cover BEGIN"
+    " DELETE FROM uncovered WHERE key = NEW.key;"
+    " INSERT INTO cover_count SELECT pool, state, 1 FROM key"
+    "  WHERE row = NEW.key"
+    "  ON CONFLICT (pool, state) DO UPDATE SET n = n + 1;"
+    "END;"
+    "CREATE TRIGGER cover_stays BEFORE UPDATE ON cover BEGIN"
+    " SELECT RAISE(ABORT, 'which backup covers a key cannot change');"
+    "END;"
+    "CREATE TRIGGER cover_kept BEFORE DELETE ON cover BEGIN"
+    " SELECT RAISE(ABORT, 'which backup covers a key cannot change');"
+    "END;"
+
+    /*
+     * By the state that is left and the one that is entered, so that the moves
+     * in between, which are most, cost a comparison and not a look.
+     */
+    "CREATE TRIGGER key_needs_backup AFTER UPDATE OF state ON key"
+    " WHEN (NEW.state = 'made' AND OLD.state IN ('intended', 'unknown'))"
+    "  OR (NEW.state = 'missing' AND OLD.state = 'quarantined') BEGIN"
+    " INSERT INTO uncovered SELECT NEW.row, NEW.pool, NEW.ended"
+    "  WHERE NOT EXISTS (SELECT 1 FROM cover WHERE key = NEW.row);"
+    "END;"
+    "CREATE TRIGGER key_needs_no_backup AFTER UPDATE OF state ON key"
+    " WHEN (NEW.state = 'quarantined' OR NEW.state = 'destroying'"
+    "  OR NEW.state = 'consumed') AND OLD.state <> NEW.state BEGIN"
+    " DELETE FROM uncovered WHERE key = NEW.row;"
+    "END;"
+    "CREATE TRIGGER key_moved_covered AFTER UPDATE OF state ON key"
+    " WHEN NEW.state <> OLD.state"
+    " AND EXISTS (SELECT 1 FROM cover WHERE key = NEW.row) BEGIN"
+    " UPDATE cover_count SET n = n - 1"
+    "  WHERE pool = OLD.pool AND state = OLD.state;"
+    " INSERT INTO cover_count VALUES (NEW.pool, NEW.state, 1)"
+    "  ON CONFLICT (pool, state) DO UPDATE SET n = n + 1;"
+    "END;"
+
+    /*
+     * For operators with sqlite3: documented in ksmpoold(8), kept stable. The
+     * columns of `keys` that were there before are as they were.
+     */
+    "DROP VIEW keys;"
+    "CREATE VIEW keys AS SELECT"
+    " lower(hex(k.cka_id)) AS id,"
+    " lower(hex(k.cka_id)) AS label,"
+    " r.name AS repository,"
+    " p.policy AS policy,"
+    " p.role AS role,"
+    " CASE p.alg WHEN 5 THEN 'RSASHA1' WHEN 7 THEN 'RSASHA1-NSEC3-SHA1'"
+    "  WHEN 8 THEN 'RSASHA256' WHEN 10 THEN 'RSASHA512'"
+    "  WHEN 13 THEN 'ECDSAP256SHA256' WHEN 14 THEN 'ECDSAP384SHA384'"
+    "  WHEN 15 THEN 'ED25519' WHEN 16 THEN 'ED448'"
+    "  ELSE 'ALG' || p.alg END AS algorithm,"
+    " p.bits AS size,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', k.ended, 'unixepoch') AS created,"
+    " k.state AS state,"
+    " k.serial AS serial,"
+    " k.ended AS created_s,"
+    " b.label AS backup,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', b.started, 'unixepoch') AS backed_up"
+    " FROM key k JOIN pool p ON p.row = k.pool"
+    " JOIN repository r ON r.row = p.repository"
+    " LEFT JOIN cover c ON c.key = k.row"
+    " LEFT JOIN backup b ON b.row = c.backup;"
+
+    "CREATE VIEW backups AS SELECT"
+    " r.name AS repository,"
+    " b.label AS label,"
+    " b.state AS state,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', b.started, 'unixepoch') AS started,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', b.finished, 'unixepoch') AS finished,"
+    " b.frozen AS frozen,"
+    " b.covered AS covered,"
+    " b.skipped AS skipped,"
+    " b.recorded AS recorded,"
+    " b.uid AS uid,"
+    " b.pid AS pid,"
+    " b.medium AS medium,"
+    " b.note AS note,"
+    " b.started AS started_s,"
+    " b.finished AS finished_s"
+    " FROM backup b JOIN repository r ON r.row = b.repository;"
+
+    "CREATE VIEW keys_not_in_last_backup AS"
+    " WITH newest (repository, backup) AS MATERIALIZED ("
+    "  SELECT repository, max(row) FROM backup WHERE state = 'committed'"
+    "  GROUP BY repository)"
+    " SELECT"
+    " lower(hex(k.cka_id)) AS id,"
+    " r.name AS repository,"
+    " p.policy AS policy,"
+    " p.role AS role,"
+    " CASE p.alg WHEN 5 THEN 'RSASHA1' WHEN 7 THEN 'RSASHA1-NSEC3-SHA1'"
+    "  WHEN 8 THEN 'RSASHA256' WHEN 10 THEN 'RSASHA512'"
+    "  WHEN 13 THEN 'ECDSAP256SHA256' WHEN 14 THEN 'ECDSAP384SHA384'"
+    "  WHEN 15 THEN 'ED25519' WHEN 16 THEN 'ED448'"
+    "  ELSE 'ALG' || p.alg END AS algorithm,"
+    " p.bits AS size,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', k.ended, 'unixepoch') AS created,"
+    " k.state AS state,"
+    " k.serial AS serial,"
+    " k.ended AS created_s,"
+    " l.label AS last_backup,"
+    " b.label AS backup"
+    " FROM key k JOIN pool p ON p.row = k.pool"
+    " JOIN repository r ON r.row = p.repository"
+    " LEFT JOIN newest n ON n.repository = p.repository"
+    " LEFT JOIN backup l ON l.row = n.backup"
+    " LEFT JOIN cover c ON c.key = k.row"
+    " LEFT JOIN backup b ON b.row = c.backup"
+    " WHERE k.state IN ('made', 'ready', 'surplus', 'taking', 'taken',"
+    "  'retired', 'missing')"
+    " AND (coalesce(k.row > (SELECT high FROM backup_run"
+    "   WHERE backup = n.backup AND low <= k.row"
+    "   ORDER BY low DESC LIMIT 1), 1)"
+    "  OR EXISTS (SELECT 1 FROM backup_skip"
+    "   WHERE backup = n.backup AND key = k.row));";
+
 const char *const store_migrations[] = {
 	schema_1,
 	schema_2,
+	schema_3,
 };
 const size_t store_nmigrations = nitems(store_migrations);
 
@@ -459,6 +731,39 @@ const char store_counts_differ[] =
     " UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM truth)"
     ")) d";
 
+/* Of keys that are covered, as above of all. */
+#define TRUE_COVERS                                                            \
+	"SELECT k.pool, k.state, count(*) FROM cover c "                       \
+	"JOIN key k ON k.row = c.key GROUP BY k.pool, k.state"
+#define KEPT_COVERS "SELECT pool, state, n FROM cover_count WHERE n > 0"
+
+#define TRUE_UNCOVERED                                                         \
+	"SELECT row, pool, ended FROM key WHERE state IN " STORE_IN_USE        \
+	" AND NOT EXISTS (SELECT 1 FROM cover WHERE key = key.row)"
+
+const char store_covers_differ[] =
+    "WITH kept AS (" KEPT_COVERS "), truth (pool, state, n) AS (" TRUE_COVERS
+    ") SELECT 'pool row ' || pool || ' has ' || coalesce((SELECT n FROM truth"
+    " t WHERE t.pool = d.pool AND t.state = d.state), 0) || ' keys that are ' "
+    "|| state || ' and in a backup; its count says ' || coalesce((SELECT n "
+    "FROM kept k WHERE k.pool = d.pool AND k.state = d.state), 0) "
+    "FROM (SELECT DISTINCT pool, state FROM ("
+    "SELECT * FROM (SELECT * FROM truth EXCEPT SELECT * FROM kept)"
+    " UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM truth)"
+    ")) d";
+
+const char store_uncovered_differ[] =
+    "SELECT 'key ' || lower(hex(cka_id)) || ' (' || state || '): is in no "
+    "backup, and not counted so' FROM key WHERE state IN " STORE_IN_USE
+    " AND NOT EXISTS (SELECT 1 FROM cover WHERE key = key.row)"
+    " AND NOT EXISTS (SELECT 1 FROM uncovered u WHERE u.key = key.row"
+    " AND u.pool = key.pool AND u.ended = key.ended)"
+    " UNION ALL SELECT 'key row ' || u.key || ': is counted as in no backup, "
+    "and should not be' FROM uncovered u LEFT JOIN key k ON k.row = u.key"
+    " WHERE k.row IS NULL OR k.state NOT IN " STORE_IN_USE
+    " OR u.pool <> k.pool OR u.ended <> k.ended"
+    " OR EXISTS (SELECT 1 FROM cover c WHERE c.key = u.key)";
+
 char *
 store_arrows_differ(void)
 {
@@ -479,8 +784,8 @@ store_arrows_differ(void)
 enum ksm_err
 store_derive(struct store *st, struct ksm_fail *fail)
 {
-	char *values = NULL, *ask = NULL, *put = NULL;
-	int64_t arrows_differ = 0, counts_differ = 0;
+	char *values = NULL, *ask = NULL, *put = NULL, *ask_covers = NULL;
+	int64_t arrows_differ = 0, counts_differ = 0, covers_differ = 0;
 	enum ksm_err err;
 
 	values = arrow_values();
@@ -504,13 +809,27 @@ store_derive(struct store *st, struct ksm_fail *fail)
 		    "SELECT EXISTS (" TRUE_COUNTS " EXCEPT " KEPT_COUNTS ")"
 		    " OR EXISTS (" KEPT_COUNTS " EXCEPT " TRUE_COUNTS ")",
 		    &counts_differ, fail);
-	if (err != KSM_OK || (arrows_differ == 0 && counts_differ == 0))
+	if (err == KSM_OK) {
+		ask_covers = sqlite3_mprintf("SELECT EXISTS (" TRUE_COVERS
+		    " EXCEPT " KEPT_COVERS ") OR EXISTS (" KEPT_COVERS
+		    " EXCEPT " TRUE_COVERS ") OR EXISTS (%s)",
+		    store_uncovered_differ);
+		err = ask_covers == NULL ?
+		    ksm_failf(fail, KSM_ENOMEM, "database: no memory") :
+		    store_ask_int(st, ask_covers, &covers_differ, fail);
+	}
+	if (err != KSM_OK ||
+	    (arrows_differ == 0 && counts_differ == 0 && covers_differ == 0))
 		goto out;
 
 	if (store_exec(st, "BEGIN IMMEDIATE") != SQLITE_OK ||
 	    store_exec(st, put) != SQLITE_OK ||
 	    store_exec(st, "DELETE FROM key_count;"
-		"INSERT INTO key_count " TRUE_COUNTS) != SQLITE_OK ||
+		"INSERT INTO key_count " TRUE_COUNTS ";"
+		"DELETE FROM cover_count;"
+		"INSERT INTO cover_count " TRUE_COVERS ";"
+		"DELETE FROM uncovered;"
+		"INSERT INTO uncovered " TRUE_UNCOVERED) != SQLITE_OK ||
 	    store_exec(st, "COMMIT") != SQLITE_OK) {
 		err = store_failed(st, "prepare database", fail);
 		if (sqlite3_get_autocommit(st->db) == 0)
@@ -520,5 +839,6 @@ out:
 	sqlite3_free(values);
 	sqlite3_free(ask);
 	sqlite3_free(put);
+	sqlite3_free(ask_covers);
 	return err;
 }

@@ -9,7 +9,7 @@
 	"CROSS JOIN pool p ON p.row = k.pool "                                 \
 	"CROSS JOIN repository r ON r.row = p.repository "
 
-/* As key_read in store_key.c reads them. */
+/* As store_key_read in store_key.c reads them. */
 #define KEY_COLUMNS                                                            \
 	"k.row, k.cka_id, k.serial, " POOL_COLUMNS ", k.state, k.was, "        \
 	"k.proved, k.adopted, k.why, k.since, k.intended, k.started, "         \
@@ -42,6 +42,37 @@
 	"AND (:uid IS NULL OR uid = :uid) "
 
 #define THE_REPOSITORY "(SELECT row FROM repository WHERE name = :repository)"
+
+/* As backup_read in store_backup.c reads them. */
+#define BACKUP_COLUMNS                                                         \
+	"b.row, r.name, b.label, b.state, b.recorded, b.started, b.finished, " \
+	"b.uid, b.pid, b.note, b.medium, b.frozen, b.covered, b.skipped "
+#define BACKUP_FROM                                                            \
+	"FROM backup b JOIN repository r ON r.row = b.repository "
+
+/*
+ * Whether key k belongs into the set: with :started it must be older, by its
+ * date and by its serial.
+ */
+#define BACKUP_MEMBER                                                          \
+	"k.state IN ('made', 'ready', 'surplus', 'taking', 'taken', "          \
+	"'retired') AND (:started IS NULL "                                    \
+	"OR (k.ended < :started AND k.serial < :cut))"
+#define BACKUP_CANDIDATES                                                      \
+	"FROM key k CROSS JOIN pool p ON p.row = k.pool "                      \
+	"WHERE p.repository = :repository"
+/* Keys k of backup b, in row order. */
+#define BACKUP_SET                                                             \
+	"FROM backup b CROSS JOIN backup_run s ON s.backup = b.row "           \
+	"CROSS JOIN key k ON k.row BETWEEN s.low AND s.high "                  \
+	"CROSS JOIN pool p ON p.row = k.pool AND p.repository = b.repository "
+/* Whether a backup of k's repository has k in its set. */
+#define BACKUP_HAS(backup)                                                     \
+	"k.row <= (SELECT high FROM backup_run WHERE backup = " backup " "     \
+	"AND low <= k.row ORDER BY low DESC LIMIT 1)"
+#define BACKUP_SKIPS(backup)                                                   \
+	"EXISTS (SELECT 1 FROM backup_skip WHERE backup = " backup " "         \
+	"AND key = k.row)"
 
 static const char *const store_sql[ST__COUNT] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
@@ -197,18 +228,134 @@ static const char *const store_sql[ST__COUNT] = {
 	    "SELECT row, cause, uid, pid, most, started, ended, wanted, made, "
 	    "failed, held FROM run WHERE ended IS NOT NULL "
 	    "ORDER BY row DESC LIMIT 1",
+
+	[ST_BACKUP_REPOSITORY] =
+	    "SELECT row FROM repository WHERE name = :repository",
+	/*
+	 * Dates after :now were written under a clock that was ahead: they say
+	 * nothing about the order.
+	 */
+	[ST_BACKUP_CUT] =
+	    "SELECT min(serial) FROM key WHERE ended BETWEEN :started AND :now",
+	[ST_BACKUP_ADD] =
+	    "INSERT INTO backup (repository, label, state, recorded, started, "
+	    "uid, pid, note, medium, frozen) "
+	    "SELECT :repository, :label, 'open', :started IS NOT NULL, "
+	    "coalesce(:started, :now), :uid, :pid, :note, :medium, "
+	    "(SELECT count(*) " BACKUP_CANDIDATES " AND " BACKUP_MEMBER ")",
+	/* Between two keys of one run stands none that is not in the set. */
+	[ST_BACKUP_FREEZE] =
+	    "INSERT INTO backup_run (backup, low, high, upto) "
+	    "SELECT :backup, min(row), max(row), max(upto) FROM ("
+	    "SELECT row, member, sum(member) OVER w AS upto, "
+	    "row_number() OVER w AS place FROM (SELECT k.row AS row, "
+	    BACKUP_MEMBER " AS member " BACKUP_CANDIDATES ") "
+	    "WINDOW w AS (ORDER BY row ROWS UNBOUNDED PRECEDING)) "
+	    "WHERE member GROUP BY place - upto ORDER BY min(row)",
+	[ST_BACKUP_HAS] =
+	    "SELECT 1 FROM backup b JOIN key k ON k.cka_id = :id "
+	    "JOIN pool p ON p.row = k.pool AND p.repository = b.repository "
+	    "WHERE b.row = :backup AND " BACKUP_HAS("b.row"),
+	[ST_BACKUP_EXCEPT] =
+	    "INSERT INTO backup_skip (backup, key, why) "
+	    "SELECT :backup, k.row, 'excepted' FROM key k "
+	    "WHERE k.cka_id = :id AND NOT " BACKUP_SKIPS(":backup"),
+	[ST_BACKUP_SKIP] =
+	    "INSERT INTO backup_skip (backup, key, why) "
+	    "SELECT :backup, k.row, k.state " BACKUP_SET
+	    "WHERE b.row = :backup AND k.state IN ('missing', 'destroying', "
+	    "'consumed', 'destroyed') AND NOT " BACKUP_SKIPS("b.row"),
+	[ST_BACKUP_CLOSE] =
+	    "UPDATE backup SET state = :state, finished = :finished, "
+	    "skipped = iif(:state = 'committed', skips, 0), "
+	    "covered = iif(:state = 'committed', frozen - skips, 0) "
+	    "FROM (SELECT count(*) AS skips FROM backup_skip "
+	    "WHERE backup = :backup) WHERE row = :backup AND state = 'open'",
+	[ST_BACKUP_COVER] =
+	    "INSERT INTO cover (key, backup) SELECT k.row, :backup " BACKUP_SET
+	    "WHERE b.row = :backup AND NOT " BACKUP_SKIPS("b.row") " "
+	    "AND NOT EXISTS (SELECT 1 FROM cover WHERE key = k.row)",
+
+	[ST_BACKUP_GET] =
+	    "SELECT " BACKUP_COLUMNS BACKUP_FROM
+	    "WHERE r.name = :repository AND b.label = :label",
+	[ST_BACKUP_GET_OPEN] =
+	    "SELECT " BACKUP_COLUMNS BACKUP_FROM
+	    "WHERE r.name = :repository AND b.state = 'open'",
+	[ST_BACKUP_LAST] =
+	    "SELECT " BACKUP_COLUMNS BACKUP_FROM
+	    "WHERE r.name = :repository AND b.state = 'committed' "
+	    "ORDER BY b.row DESC LIMIT 1",
+	[ST_BACKUP_LIST] =
+	    "SELECT " BACKUP_COLUMNS "FROM backup b "
+	    "CROSS JOIN repository r ON r.row = b.repository "
+	    "WHERE b.row > :cursor "
+	    "AND (:repository IS NULL OR r.name = :repository) ORDER BY b.row",
+	[ST_BACKUP_KEYS] =
+	    "SELECT k.row, k.cka_id, k.state, "
+	    "b.state = 'committed' AND NOT " BACKUP_SKIPS("b.row") " "
+	    BACKUP_SET "WHERE b.row = :backup AND s.high > :cursor "
+	    "AND k.row > :cursor ORDER BY s.low, k.row",
+
+	[ST_UNCOVERED_LIST] =
+	    "SELECT " KEY_COLUMNS "FROM uncovered u "
+	    "CROSS JOIN key k ON k.row = u.key " POOL_JOIN
+	    "WHERE u.key > :cursor "
+	    "AND (:repository IS NULL OR r.name = :repository) "
+	    "ORDER BY u.key",
+	/*
+	 * The first backup of a key is the one that started first, but where
+	 * the clock was set back: then those after it are asked too.
+	 */
+	[ST_UNCOVERED_LIST_AT] =
+	    "WITH latest (repository, backup) AS MATERIALIZED ("
+	    "SELECT repository, max(row) FROM backup "
+	    "WHERE state = 'committed' AND started <= :at "
+	    "GROUP BY repository) "
+	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
+	    "LEFT JOIN cover c ON c.key = k.row "
+	    "LEFT JOIN backup b ON b.row = c.backup "
+	    "LEFT JOIN latest l ON l.repository = p.repository "
+	    "WHERE k.row > :cursor AND k.state IN " STORE_IN_USE " "
+	    "AND (:repository IS NULL OR r.name = :repository) "
+	    "AND (b.row IS NULL OR (b.started > :at "
+	    "AND NOT (coalesce(l.backup > b.row, 0) "
+	    "AND EXISTS (SELECT 1 FROM backup o "
+	    "WHERE o.repository = p.repository AND o.state = 'committed' "
+	    "AND o.row > b.row AND o.started <= :at "
+	    "AND " BACKUP_HAS("o.row") " AND NOT " BACKUP_SKIPS("o.row")
+	    ")))) ORDER BY k.row",
+	[ST_UNCOVERED_OLDEST] =
+	    "SELECT min((SELECT min(u.ended) FROM uncovered u "
+	    "WHERE u.pool = p.row)) FROM pool p "
+	    "WHERE p.repository = " THE_REPOSITORY,
+	[ST_COVER_COUNTS] =
+	    "SELECT c.pool, " POOL_COLUMNS ", c.state, coalesce(v.n, 0), c.n "
+	    "FROM key_count c "
+	    "CROSS JOIN pool p ON p.row = c.pool "
+	    "CROSS JOIN repository r ON r.row = p.repository "
+	    "LEFT JOIN cover_count v ON v.pool = c.pool AND v.state = c.state "
+	    "WHERE c.n > 0 AND c.state IN " STORE_IN_USE " ORDER BY c.pool",
 };
+
+enum ksm_err
+store_prepare_one(struct store *st, enum store_stmt which,
+    struct ksm_fail *fail)
+{
+	if (sqlite3_prepare_v3(st->db, store_sql[which], -1,
+		SQLITE_PREPARE_PERSISTENT, &st->stmt[which], NULL) != SQLITE_OK)
+		return store_failed(st, "prepare statements", fail);
+	return KSM_OK;
+}
 
 enum ksm_err
 store_prepare(struct store *st, struct ksm_fail *fail)
 {
-	for (int i = 0; i < ST__COUNT; i++) {
-		if (sqlite3_prepare_v3(st->db, store_sql[i], -1,
-			SQLITE_PREPARE_PERSISTENT, &st->stmt[i],
-			NULL) != SQLITE_OK)
-			return store_failed(st, "prepare statements", fail);
-	}
-	return KSM_OK;
+	enum ksm_err err = KSM_OK;
+
+	for (int i = 0; err == KSM_OK && i < ST__COUNT; i++)
+		err = store_prepare_one(st, (enum store_stmt)i, fail);
+	return err;
 }
 
 void
