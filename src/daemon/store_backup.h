@@ -16,7 +16,8 @@
  * ROLLED_BACK: history; it covers nothing.
  *
  * Times: `started` of a recorded backup is the HSM's, told by the operator,
- * and a key is covered only if its `ended` is before it. A frozen set does not
+ * and a key is covered only if its `ended` is before it, and if no key that is
+ * older by its serial was made at `started` or later. A frozen set does not
  * ask the clock at all.
  */
 #ifndef KSMPOOL_STORE_BACKUP_H
@@ -52,7 +53,8 @@ struct store_backup {
  * Freeze every made, ready, surplus, taking, taken and retired key of the
  * repository. `label` NULL: one is made from the time. KSM_EBUSY: a backup of
  * it is open, which one and since when is in `fail`. KSM_EREFUSED: the label
- * exists; KSM_ENOENT: no such repository.
+ * exists or is not printable ASCII without blanks, or a text is too long;
+ * KSM_ENOENT: no such repository.
  */
 enum ksm_err store_backup_begin(struct store *st, const char *repository,
     const char *label, const char *note, const char *medium, ksm_time now,
@@ -71,8 +73,9 @@ enum ksm_err store_backup_rollback(struct store *st, const char *repository,
     const char *label, ksm_time now, struct store_actor who,
     struct store_backup *out, struct ksm_fail *fail);
 /*
- * A backup that ran by itself: covers keys with `ended` < started. `finished`
- * 0: not told. KSM_EREFUSED: started or finished lies in the future, finished
+ * A backup that ran by itself: covers keys with `ended` < started that begin
+ * would freeze now; its label is made from `started`. `finished` 0: not told.
+ * KSM_EREFUSED: started or finished lies in the future, finished
  * before started, started not after the newest committed backup's, or one is
  * open.
  */
@@ -113,8 +116,8 @@ enum ksm_err store_uncovered_list(struct store *st, const char *repository,
 
 /*
  * Per pool and state, of the same states: how many keys are covered by any
- * committed backup, how many by none, and the oldest `ended` of these. Kept
- * by triggers; cheap enough for every status.
+ * committed backup, and how many by none. Kept by triggers, as is what
+ * store_uncovered_oldest says; cheap enough for every status.
  */
 typedef void (*store_cover_fn)(void *ctx, int64_t pool_row,
     const struct pool_spec *spec, enum key_state state, int64_t covered,

@@ -211,8 +211,10 @@ history(struct check *c)
 	struct history_check h = { 0 };
 	struct ksm_fail why = { .text = "" };
 
-	if (store_prepare(c->st, &why) != KSM_OK) {
+	if (store_prepare_one(c->st, ST_HISTORY_NEXT, &why) != KSM_OK ||
+	    store_prepare_one(c->st, ST_HISTORY_HEAD, &why) != KSM_OK) {
 		fault(c, "%s", why.text);
+		store_finalize(c->st);
 		return;
 	}
 	/* One row at a time, so that each fault has its words. */
@@ -252,6 +254,83 @@ static const char keys_at_odds[] =
     " AND (pub IS NULL) = (tag_ksk IS NULL)"
     " AND (pub IS NULL) = (tag_revoked IS NULL)"
     " AND proved IN (0, 1) AND (proved = 0 OR pub IS NOT NULL))";
+
+/* ---- backups --------------------------------------------------------- */
+
+#define LEDGER_NAME "'backup ' || b.label || ' of ' || r.name || '"
+#define LEDGER_KEY "'key ' || lower(hex(k.cka_id)) || ' (' || k.state || ')"
+#define LEDGER_HAS                                                             \
+	"coalesce(k.row <= (SELECT high FROM backup_run WHERE backup = b.row " \
+	"AND low <= k.row ORDER BY low DESC LIMIT 1), 0)"
+#define LEDGER_SKIPS                                                           \
+	"EXISTS (SELECT 1 FROM backup_skip WHERE backup = b.row "              \
+	"AND key = k.row)"
+
+/*
+ * A run is of keys of one repository that follow each other, so how many it
+ * has is known from the place of its ends among them.
+ */
+static const char sets_at_odds[] =
+    "WITH place (key, repository, n) AS MATERIALIZED (SELECT k.row, "
+    "p.repository, row_number() OVER (PARTITION BY p.repository "
+    "ORDER BY k.row) FROM key k JOIN pool p ON p.row = k.pool), "
+    "run (backup, low, high, n, below) AS MATERIALIZED (SELECT backup, low, "
+    "high, upto - lag(upto, 1, 0) OVER w, lag(high, 1, 0) OVER w "
+    "FROM backup_run WINDOW w AS (PARTITION BY backup ORDER BY low)), "
+    "odd (backup) AS (SELECT s.backup FROM run s "
+    "JOIN backup b ON b.row = s.backup "
+    "LEFT JOIN place l ON l.key = s.low LEFT JOIN place h ON h.key = s.high "
+    "WHERE NOT coalesce(s.low > s.below AND l.repository = b.repository "
+    "AND h.repository = b.repository AND h.n - l.n + 1 = s.n, 0) "
+    "UNION SELECT b.row FROM backup b WHERE b.frozen IS NOT coalesce("
+    "(SELECT max(upto) FROM backup_run WHERE backup = b.row), 0)) "
+    "SELECT " LEDGER_NAME ": its set is not what it was' FROM odd "
+    "JOIN backup b ON b.row = odd.backup "
+    "JOIN repository r ON r.row = b.repository ORDER BY b.row";
+
+static const char backups_at_odds[] =
+    "SELECT " LEDGER_NAME ": its counts contradict its set' FROM backup b "
+    "JOIN repository r ON r.row = b.repository WHERE NOT (CASE b.state "
+    "WHEN 'committed' THEN b.covered + b.skipped = b.frozen AND b.skipped = "
+    "(SELECT count(*) FROM backup_skip WHERE backup = b.row) "
+    "WHEN 'open' THEN b.covered = 0 AND b.skipped = 0 AND b.finished IS NULL "
+    "WHEN 'rolled-back' THEN b.covered = 0 AND b.skipped = 0 "
+    "ELSE 0 END) ORDER BY b.row";
+
+static const char covers_at_odds[] =
+    "SELECT " LEDGER_KEY ": is on record as covered by ' || " LEDGER_NAME
+    ", which has it not' FROM cover c JOIN key k ON k.row = c.key "
+    "JOIN pool p ON p.row = k.pool JOIN backup b ON b.row = c.backup "
+    "JOIN repository r ON r.row = b.repository WHERE b.state <> 'committed' "
+    "OR p.repository <> b.repository OR NOT " LEDGER_HAS " OR " LEDGER_SKIPS
+    " ORDER BY k.row";
+
+static const char covers_missing[] =
+    "WITH newest (key) AS MATERIALIZED (SELECT max(high) FROM backup_run) "
+    "SELECT " LEDGER_KEY ": is covered by ' || " LEDGER_NAME
+    ", and not on record so', min(b.row) "
+    "FROM key k JOIN pool p ON p.row = k.pool "
+    "JOIN backup b ON b.repository = p.repository "
+    "AND b.state = 'committed' JOIN repository r ON r.row = b.repository "
+    "WHERE k.row <= (SELECT key FROM newest) "
+    "AND NOT EXISTS (SELECT 1 FROM cover WHERE key = k.row) "
+    "AND " LEDGER_HAS " AND NOT " LEDGER_SKIPS " GROUP BY k.row "
+    "ORDER BY k.row";
+
+static void
+backups(struct check *c)
+{
+	rows_are_faults(c, sets_at_odds, "read the sets of backups");
+	rows_are_faults(c, backups_at_odds, "read backups");
+	rows_are_faults(c, covers_at_odds, "read keys in backups");
+	rows_are_faults(c, covers_missing, "read keys in no backup");
+	rows_are_faults(c, store_covers_differ, "count keys in backups");
+	rows_are_faults(c, store_uncovered_differ, "count keys in no backup");
+}
+
+/* Schema versions: what an older database has not is not asked of it. */
+#define WITH_HISTORY 2
+#define WITH_BACKUPS 3
 
 enum ksm_err
 store_file_check(const char *path, store_fault_fn say, void *ctx,
@@ -298,11 +377,13 @@ store_file_check(const char *path, store_fault_fn say, void *ctx,
 	    " the last on record is ' || m.serial FROM key k, meta m "
 	    "HAVING max(k.serial) > m.serial", "read serials");
 	public_keys(&c);
-	/* Older schemas have no history, and the arrows of their program. */
-	if (version == (int64_t)store_nmigrations) {
+	if (version >= WITH_BACKUPS)
+		backups(&c);
+	/* Older schemas have the arrows of their program. */
+	if (version == (int64_t)store_nmigrations)
 		rows_are_faults(&c, arrows, "read arrows");
+	if (version >= WITH_HISTORY)
 		history(&c);
-	}
 	*faults = c.faults;
 out:
 	sqlite3_free(arrows);

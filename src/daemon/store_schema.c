@@ -739,6 +739,7 @@ const char store_counts_differ[] =
 
 #define TRUE_UNCOVERED                                                         \
 	"SELECT row, pool, ended FROM key WHERE state IN " STORE_IN_USE        \
+	" AND ended IS NOT NULL"                                               \
 	" AND NOT EXISTS (SELECT 1 FROM cover WHERE key = key.row)"
 
 const char store_covers_differ[] =
@@ -757,7 +758,7 @@ const char store_uncovered_differ[] =
     "backup, and not counted so' FROM key WHERE state IN " STORE_IN_USE
     " AND NOT EXISTS (SELECT 1 FROM cover WHERE key = key.row)"
     " AND NOT EXISTS (SELECT 1 FROM uncovered u WHERE u.key = key.row"
-    " AND u.pool = key.pool AND u.ended = key.ended)"
+    " AND u.pool = key.pool AND coalesce(u.ended = key.ended, 1))"
     " UNION ALL SELECT 'key row ' || u.key || ': is counted as in no backup, "
     "and should not be' FROM uncovered u LEFT JOIN key k ON k.row = u.key"
     " WHERE k.row IS NULL OR k.state NOT IN " STORE_IN_USE

@@ -61,10 +61,10 @@
 #define BACKUP_CANDIDATES                                                      \
 	"FROM key k CROSS JOIN pool p ON p.row = k.pool "                      \
 	"WHERE p.repository = :repository"
-/* Keys k of backup b, in row order. */
-#define BACKUP_SET                                                             \
+/* Keys k of backup b from row number `from` on, in row order. */
+#define BACKUP_SET(from)                                                       \
 	"FROM backup b CROSS JOIN backup_run s ON s.backup = b.row "           \
-	"CROSS JOIN key k ON k.row BETWEEN s.low AND s.high "                  \
+	"CROSS JOIN key k ON k.row BETWEEN " from " AND s.high "               \
 	"CROSS JOIN pool p ON p.row = k.pool AND p.repository = b.repository "
 /* Whether a backup of k's repository has k in its set. */
 #define BACKUP_HAS(backup)                                                     \
@@ -262,7 +262,7 @@ static const char *const store_sql[ST__COUNT] = {
 	    "WHERE k.cka_id = :id AND NOT " BACKUP_SKIPS(":backup"),
 	[ST_BACKUP_SKIP] =
 	    "INSERT INTO backup_skip (backup, key, why) "
-	    "SELECT :backup, k.row, k.state " BACKUP_SET
+	    "SELECT :backup, k.row, k.state " BACKUP_SET("s.low")
 	    "WHERE b.row = :backup AND k.state IN ('missing', 'destroying', "
 	    "'consumed', 'destroyed') AND NOT " BACKUP_SKIPS("b.row"),
 	[ST_BACKUP_CLOSE] =
@@ -272,7 +272,8 @@ static const char *const store_sql[ST__COUNT] = {
 	    "FROM (SELECT count(*) AS skips FROM backup_skip "
 	    "WHERE backup = :backup) WHERE row = :backup AND state = 'open'",
 	[ST_BACKUP_COVER] =
-	    "INSERT INTO cover (key, backup) SELECT k.row, :backup " BACKUP_SET
+	    "INSERT INTO cover (key, backup) "
+	    "SELECT k.row, :backup " BACKUP_SET("s.low")
 	    "WHERE b.row = :backup AND NOT " BACKUP_SKIPS("b.row") " "
 	    "AND NOT EXISTS (SELECT 1 FROM cover WHERE key = k.row)",
 
@@ -294,8 +295,9 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_BACKUP_KEYS] =
 	    "SELECT k.row, k.cka_id, k.state, "
 	    "b.state = 'committed' AND NOT " BACKUP_SKIPS("b.row") " "
-	    BACKUP_SET "WHERE b.row = :backup AND s.high > :cursor "
-	    "AND k.row > :cursor ORDER BY s.low, k.row",
+	    BACKUP_SET("max(s.low, :cursor + 1)")
+	    "WHERE b.row = :backup AND s.high > :cursor "
+	    "ORDER BY s.low, k.row",
 
 	[ST_UNCOVERED_LIST] =
 	    "SELECT " KEY_COLUMNS "FROM uncovered u "
@@ -316,7 +318,8 @@ static const char *const store_sql[ST__COUNT] = {
 	    "LEFT JOIN cover c ON c.key = k.row "
 	    "LEFT JOIN backup b ON b.row = c.backup "
 	    "LEFT JOIN latest l ON l.repository = p.repository "
-	    "WHERE k.row > :cursor AND k.state IN " STORE_IN_USE " "
+	    /* '+': by row, not by state and then sorted, page after page */
+	    "WHERE k.row > :cursor AND +k.state IN " STORE_IN_USE " "
 	    "AND (:repository IS NULL OR r.name = :repository) "
 	    "AND (b.row IS NULL OR (b.started > :at "
 	    "AND NOT (coalesce(l.backup > b.row, 0) "

@@ -133,7 +133,7 @@ each_kind_of_fault_has_its_words(void **ctx)
 		    "(ready): what is on record of it contradicts itself", 1 },
 		{ "PRAGMA ignore_check_constraints = ON; DROP TRIGGER "
 		  "key_moves; UPDATE key SET state = 'fine' WHERE row = 5",
-		    "(fine): what is on record", 1 },
+		    "(fine): what is on record", 2 },
 		{ "DROP VIEW keys; DROP TABLE history", "no such table", -1 },
 	};
 	struct bed *b = *ctx;
