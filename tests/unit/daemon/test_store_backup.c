@@ -1719,6 +1719,31 @@ columns(struct bed *b, const char *view, char *out, size_t size)
 	(void)sqlite3_finalize(q);
 }
 
+/* As a name of its own in ksmpoold(8). */
+static void
+each_is_documented(const char *name)
+{
+	static char man[100000];
+	const char *at = man;
+	size_t len = strlen(name);
+	FILE *f;
+
+	f = fopen(KSM_FIXTURES "/../../man/ksmpoold.8", "r");
+	assert_non_null(f);
+	man[fread(man, 1, sizeof(man) - 1, f)] = '\0';
+	(void)fclose(f);
+	while ((at = strstr(at, name)) != NULL) {
+		if (at > man && at[-1] == ' ' &&
+		    (at[len] == ' ' || at[len] == '\n') &&
+		    (memcmp(at - 4, ".Va ", 4) == 0 ||
+			memcmp(at - 4, " Va ", 4) == 0 ||
+			memcmp(at - 3, " , ", 3) == 0))
+			return;
+		at += len;
+	}
+	fail_msg("ksmpoold(8) does not document %s", name);
+}
+
 static void
 the_views_keep_their_columns(void **ctx)
 {
@@ -1741,6 +1766,10 @@ the_views_keep_their_columns(void **ctx)
 	for (size_t i = 0; i < nitems(cases); i++) {
 		columns(b, cases[i].view, text, sizeof(text));
 		assert_string_equal(text, cases[i].columns);
+		each_is_documented(cases[i].view);
+		for (char *p = strtok(text, " "); p != NULL;
+		     p = strtok(NULL, " "))
+			each_is_documented(p);
 	}
 	/* and cannot be written to */
 	assert_int_not_equal(store_exec(b->st, "DELETE FROM backups"),
@@ -1802,6 +1831,45 @@ the_views_say_what_the_ledger_says(void **ctx)
 	assert_int_equal(ask(b, "SELECT count(*) FROM backups "
 	    "WHERE label = 'c' AND state = 'open' AND finished IS NULL"), 1);
 	all_is_sound(b);
+}
+
+/* Each SELECT that ksmpoold(8) shows. */
+static void
+the_examples_of_the_manual_work(void **ctx)
+{
+	struct bed *b = *ctx;
+	char line[256], sql[2048] = "";
+	bool shown = false;
+	int n = 0;
+	FILE *f;
+
+	(void)key_in(b, pool_any(b), KEY_READY, 0);
+	(void)begun(b, "a", T0 + 20);
+	(void)committed(b, "a", T0 + 30);
+	(void)key_in(b, pool_any(b), KEY_READY, 0);
+	f = fopen(KSM_FIXTURES "/../../man/ksmpoold.8", "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		size_t len = strlen(sql);
+
+		if (strncmp(line, ".Bd -literal", 12) == 0) {
+			shown = true;
+			sql[0] = '\0';
+		} else if (strncmp(line, ".Ed", 3) == 0) {
+			shown = false;
+			if (strncmp(sql, "SELECT", 6) != 0)
+				continue;
+			if (store_exec(b->st, sql) != SQLITE_OK)
+				fail_msg("%s: %s", sql,
+				    sqlite3_errmsg(b->st->db));
+			n++;
+		} else if (shown) {
+			(void)snprintf(sql + len, sizeof(sql) - len, "%s",
+			    line);
+		}
+	}
+	(void)fclose(f);
+	assert_true(n >= 5);
 }
 
 /* ---- size ------------------------------------------------------------ */
@@ -1985,6 +2053,7 @@ main(void)
 		closed(keys_of_an_older_schema_are_uncovered),
 		opened(the_views_keep_their_columns),
 		opened(the_views_say_what_the_ledger_says),
+		opened(the_examples_of_the_manual_work),
 		opened(a_hundred_thousand_keys_are_no_burden),
 	};
 
