@@ -791,7 +791,7 @@ operators_see_keys_through_the_view(void **ctx)
 {
 	static const char *const columns[] = { "id", "label", "repository",
 		"policy", "role", "algorithm", "size", "created", "state",
-		"serial", "created_s" };
+		"serial", "created_s", "backup", "backed_up" };
 	struct bed *b = *ctx;
 	char hex[KEY_ID_HEX];
 	struct key_id id;
