@@ -44,7 +44,7 @@ while [ "$i" -lt "$rounds" ]; do
 	# shellcheck disable=SC2086
 	ctl key destroy $ids --yes --reason "round $i" >/dev/null 2>&1 &
 	asked=$!
-	sleep "0.$(printf '%03d' "$(random_below 350)")"
+	sleep "0.$(printf '%03d' "$(random_below 120)")"
 	kill_some $((i % 3))
 	wait "$asked"
 	[ -n "$daemon" ] || daemon_start
