@@ -18,14 +18,19 @@ struct entry {
 	CK_OBJECT_HANDLE handle;
 };
 
+/* Modulus or point of one half, by which it is known again. */
+struct value {
+	uint8_t bytes[600];
+	CK_ULONG len; /* 0: could not be read */
+};
+
 /* The pair that was proven last: what `remove` may destroy. */
 struct proven {
 	bool valid;
 	struct key_id id;
 	struct pair pair;
-	int family;	 /* enum alg_family */
-	uint8_t value[600]; /* modulus or point of the public or private half */
-	CK_ULONG len;	 /* 0: could not be read */
+	int family; /* enum alg_family */
+	struct value priv, pub;
 };
 
 struct inventory {
@@ -480,19 +485,19 @@ others_ask(
 
 /*
  * What identifies the key behind a handle: the modulus, or the point (a
- * private half has none in most tokens: *len 0).
+ * private half has none in most tokens: a length of 0).
  */
 static CK_RV
-value_read(struct session *s, CK_OBJECT_HANDLE object, int family, void *room,
-    CK_ULONG *len)
+value_read(
+    struct session *s, CK_OBJECT_HANDLE object, int family, struct value *v)
 {
-	CK_ATTRIBUTE a = { family == ALG_RSA ? CKA_MODULUS : CKA_EC_POINT, room,
-		sizeof(((struct proven *)NULL)->value) };
+	CK_ATTRIBUTE a = { family == ALG_RSA ? CKA_MODULUS : CKA_EC_POINT,
+		v->bytes, sizeof(v->bytes) };
 	CK_RV rv = object_read(s, object, &a, 1);
 
-	*len = rv == CKR_OK && a.ulValueLen != CK_UNAVAILABLE_INFORMATION
-		   ? a.ulValueLen
-		   : 0;
+	v->len = rv == CKR_OK && a.ulValueLen != CK_UNAVAILABLE_INFORMATION
+		     ? a.ulValueLen
+		     : 0;
 	return ckr_lost(rv) ? rv : CKR_OK;
 }
 
@@ -507,9 +512,9 @@ proven_note(struct session *s, struct inventory *inv, const struct alg *alg,
 		.pair = h->first,
 		.family = (int)alg->family };
 	if (p->valid)
-		(void)value_read(s,
-		    h->publics == 1 ? h->first.pub : h->first.priv, p->family,
-		    p->value, &p->len);
+		(void)value_read(s, h->first.priv, p->family, &p->priv);
+	if (p->valid && h->publics == 1)
+		(void)value_read(s, h->first.pub, p->family, &p->pub);
 }
 
 enum op_end
@@ -552,7 +557,10 @@ prove_run(struct session *s, struct inventory *inv,
 	memset(reply, 0, sizeof(*reply));
 	reply->type = HSM_PROOF;
 	reply->u.proof = proof;
-	return others == OTHERS_SIGN ? OP_STAY : OP_LEAVE;
+	/* what a destroyer is to remove need not sign: it is known otherwise */
+	return others == OTHERS_SIGN || s->start.purpose == PURPOSE_DESTROYER
+		   ? OP_STAY
+		   : OP_LEAVE;
 }
 
 /* ---- destroy ---------------------------------------------------------- */
@@ -638,7 +646,7 @@ destroy_run(struct session *s, struct inventory *inv,
 
 /*
  * Once more, directly before it goes: this handle is that half of that key.
- * A value that was known in the proof must be the same.
+ * A value that was read for the proof must be read again, and be the same.
  */
 static CK_RV
 proven_check(struct session *s, const struct proven *p, enum key_half half,
@@ -646,29 +654,31 @@ proven_check(struct session *s, const struct proven *p, enum key_half half,
 {
 	CK_OBJECT_HANDLE object =
 	    half == HALF_PRIVATE ? p->pair.priv : p->pair.pub;
-	uint8_t room[sizeof(p->value)];
-	CK_ULONG len = 0;
+	const struct value *was = half == HALF_PRIVATE ? &p->priv : &p->pub;
+	struct value now;
 	CK_RV rv;
 
 	rv = half_check(s, object, &p->id, half, same);
-	if (rv != CKR_OK || !*same || p->len == 0)
+	if (rv != CKR_OK || !*same || was->len == 0)
 		return rv;
-	rv = value_read(s, object, p->family, room, &len);
-	*same = len == 0 ? half == HALF_PRIVATE
-			 : len == p->len && memcmp(room, p->value, len) == 0;
+	rv = value_read(s, object, p->family, &now);
+	*same = now.len == was->len &&
+		memcmp(now.bytes, was->bytes, now.len) == 0;
 	return rv;
 }
 
 /*
- * The private half first: a public half that stays signs nothing and is
- * settled as a half later. After it has gone there is no clear no any more.
+ * Both halves are looked at before anything goes: of an EC pair only the
+ * public one says which key it is. Then the private half first: a public half
+ * that stays signs nothing and is settled as a half later. After it has gone
+ * there is no clear no any more.
  */
 enum op_end
 remove_run(struct session *s, struct inventory *inv,
     const struct hsm_remove *want, struct hsm_msg *reply)
 {
 	struct proven p = inv->proven;
-	bool same = false, begun = false;
+	bool same = true, asked = false, begun = false;
 	enum key_half half = HALF_PRIVATE;
 	CK_RV rv = CKR_OK;
 
@@ -678,10 +688,13 @@ remove_run(struct session *s, struct inventory *inv,
 		    CKR_OK, CKRG_OTHER, "not the pair that was proven last");
 		return OP_STAY;
 	}
-	for (;; half = HALF_PUBLIC) {
+	if (p.pair.pub != CK_INVALID_HANDLE)
+		rv = proven_check(s, &p, HALF_PUBLIC, &same);
+	for (; rv == CKR_OK && same; half = HALF_PUBLIC) {
 		rv = proven_check(s, &p, half, &same);
 		if (rv != CKR_OK || !same)
 			break;
+		asked = true;
 		rv = s->fn->C_DestroyObject(s->handle,
 		    half == HALF_PRIVATE ? p.pair.priv : p.pair.pub);
 		if (rv != CKR_OK)
@@ -698,7 +711,7 @@ remove_run(struct session *s, struct inventory *inv,
 		reply->u.destroyed.id = want->id;
 		return OP_STAY;
 	}
-	if (begun || (same && !ckr_clear_no(rv))) {
+	if (begun || (asked && !ckr_clear_no(rv))) {
 		reply_no(reply, HSM_UNKNOWN, want->job, &want->id, "destroy",
 		    rv, ckr_group(rv), "%s",
 		    begun ? "its public half was not destroyed"
