@@ -53,6 +53,14 @@
  *     abort segv exit    die before
  *     abort-after ...    die after it is done
  *     abort-between ...  generate: die after the first half is stored
+ * KSMFAKE_MUTE=PATH      while this file exists every C_GetAttributeValue is
+ *                        CKR_GENERAL_ERROR
+ * KSMFAKE_REFUSES=TYPE   a template that names this attribute (0x105) is
+ *                        CKR_ATTRIBUTE_TYPE_INVALID
+ * KSMFAKE_TEMPLATES=PATH every C_GenerateKeyPair appends its templates, an
+ *                        attribute a line: "public 0x106=00"
+ * KSMFAKE_CALLS=PATH     C_Finalize writes how often each call was made, one
+ *                        a line: "getattr 12"; find is C_FindObjectsInit
  * KSMFAKE_HEALED=PATH    faults end with the process: the first one that
  *                        strikes makes this file, and a process that finds
  *                        it when it loads the module has no faults
@@ -397,6 +405,13 @@ store_unlock(int fd)
 		(void)close(fd);
 }
 
+/* Lives in the file: also what a line there says is no token object. */
+static bool
+stored(const struct object *o)
+{
+	return o->handle < SESSION_OBJECTS;
+}
+
 /* Session objects stay, token objects come anew from the file. */
 static void
 store_read(void)
@@ -422,7 +437,7 @@ store_read(void)
 	}
 	fake.seen = st;
 	for (size_t i = 0; i < fake.n; i++) {
-		if (fake.objects[i].token)
+		if (stored(&fake.objects[i]))
 			object_free(&fake.objects[i]);
 		else
 			fake.objects[keep++] = fake.objects[i];
@@ -449,7 +464,7 @@ store_rewrite(void)
 	if (f == NULL)
 		return;
 	for (size_t i = 0; i < fake.n; i++)
-		if (fake.objects[i].token)
+		if (stored(&fake.objects[i]))
 			object_write(f, &fake.objects[i]);
 	(void)fclose(f);
 	(void)rename(path, knob("KSMFAKE_STORE"));
@@ -469,7 +484,7 @@ store_add(struct object *o)
 	   see them, and would give the number again */
 	o->handle = o->token ? 1 : SESSION_OBJECTS;
 	for (size_t i = 0; i < fake.n; i++)
-		if (fake.objects[i].token == o->token &&
+		if (stored(&fake.objects[i]) == o->token &&
 		    fake.objects[i].handle >= o->handle)
 			o->handle = fake.objects[i].handle + 1;
 	if (o->token && knob("KSMFAKE_STORE") != NULL) {
@@ -554,11 +569,26 @@ f_initialize(void *args)
 	return CKR_OK;
 }
 
+static void
+calls_write(void)
+{
+	FILE *f;
+
+	if (knob("KSMFAKE_CALLS") == NULL)
+		return;
+	f = fopen(knob("KSMFAKE_CALLS"), "we");
+	for (int i = 0; f != NULL && i < C__CALLS; i++)
+		(void)fprintf(f, "%s %ld\n", call_names[i], fake.calls[i]);
+	if (f != NULL)
+		(void)fclose(f);
+}
+
 static CK_RV
 f_finalize(void *reserved)
 {
 	(void)reserved;
 	ENTER(C_FINALIZE);
+	calls_write();
 	if (!fake.initialized)
 		return CKR_CRYPTOKI_NOT_INITIALIZED;
 	fake.initialized = fake.logged_in = false;
@@ -950,6 +980,9 @@ f_get_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 	rv = ready(session);
 	if (rv != CKR_OK)
 		return rv;
+	if (knob("KSMFAKE_MUTE") != NULL &&
+	    access(knob("KSMFAKE_MUTE"), F_OK) == 0)
+		return CKR_GENERAL_ERROR;
 	store_read();
 	o = object_find(object);
 	if (o == NULL)
@@ -1039,7 +1072,7 @@ f_destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 {
 	CK_RV rv, late;
 	struct object *o;
-	bool token;
+	bool kept;
 	int lock;
 
 	ENTER(C_DESTROY);
@@ -1053,10 +1086,10 @@ f_destroy(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object)
 		store_unlock(lock);
 		return CKR_OBJECT_HANDLE_INVALID;
 	}
-	token = o->token;
+	kept = stored(o);
 	object_free(o);
 	*o = fake.objects[--fake.n];
-	if (token)
+	if (kept)
 		store_rewrite();
 	store_unlock(lock);
 	return fault(C_DESTROY, AFTER, &late) ? late : CKR_OK;
@@ -1179,6 +1212,36 @@ key_make(CK_MECHANISM_TYPE m, const CK_ATTRIBUTE *pub, CK_ULONG npub,
 }
 
 static void
+template_write(const char *half, const CK_ATTRIBUTE *attrs, CK_ULONG n)
+{
+	FILE *f;
+
+	if (knob("KSMFAKE_TEMPLATES") == NULL)
+		return;
+	f = fopen(knob("KSMFAKE_TEMPLATES"), "ae");
+	if (f == NULL)
+		return;
+	for (CK_ULONG i = 0; i < n; i++) {
+		const uint8_t *p = attrs[i].pValue;
+
+		(void)fprintf(f, "%s 0x%lx=", half, attrs[i].type);
+		for (CK_ULONG j = 0; j < attrs[i].ulValueLen; j++)
+			(void)fprintf(f, "%02x", p[j]);
+		(void)fputc('\n', f);
+	}
+	(void)fclose(f);
+}
+
+static bool
+refuses(const CK_ATTRIBUTE *attrs, CK_ULONG n)
+{
+	long type = knob_long("KSMFAKE_REFUSES", -1);
+
+	return type >= 0 &&
+	       want_find(attrs, n, (CK_ATTRIBUTE_TYPE)type) != NULL;
+}
+
+static void
 half_make(struct object *o, CK_ULONG class, CK_ULONG type, EVP_PKEY *key,
     const CK_ATTRIBUTE *attrs, CK_ULONG n)
 {
@@ -1226,6 +1289,10 @@ f_generate(CK_SESSION_HANDLE session, CK_MECHANISM *m, CK_ATTRIBUTE *pub,
 		return CKR_USER_NOT_LOGGED_IN;
 	if (!has_mechanism(m->mechanism))
 		return CKR_MECHANISM_INVALID;
+	template_write("public", pub, npub);
+	template_write("private", priv, npriv);
+	if (refuses(pub, npub) || refuses(priv, npriv))
+		return CKR_ATTRIBUTE_TYPE_INVALID;
 	sleep_ms(knob_long("KSMFAKE_DELAY_MS", 0));
 	rv = key_make(m->mechanism, pub, npub, &key, &type);
 	if (rv != CKR_OK)

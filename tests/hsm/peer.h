@@ -288,7 +288,7 @@ static inline int
 fresh_token(void **ctx)
 {
 	static const char *const files[] = { "store", "store.lock", "logins",
-		"healed", "gone", "pin" };
+		"healed", "gone", "pin", "mute", "calls", "templates" };
 	char path[128];
 
 	(void)ctx;

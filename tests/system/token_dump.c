@@ -1,13 +1,14 @@
 /*
  * token_dump - every object of a token, looked at without ksmpool.
  *
- *   token_dump MODULE TOKEN-LABEL PIN-FILE
+ *   token_dump [-u] MODULE TOKEN-LABEL PIN-FILE
  *
- * One line an object: CLASS ID LABEL STATE
+ * One line an object: CLASS ID LABEL STATE; with -u also USAGE
  *   CLASS   private, public, other, or none (class unreadable)
  *   ID      CKA_ID in hex, - when empty
  *   LABEL   CKA_LABEL, - when empty, every byte that is not a graphic one as ?
  *   STATE   private: signs or mute; public: value or hollow; else -
+ *   USAGE   what its attributes permit: sign+decrypt+unwrap; - when nothing
  *
  * It looks without a filter, because the remains of a killed module have
  * neither id nor label and no search with a template finds them.
@@ -25,6 +26,7 @@
 
 static CK_FUNCTION_LIST *f;
 static CK_SESSION_HANDLE session;
+static bool with_usage;
 
 static void
 check(CK_RV rv, const char *call)
@@ -136,6 +138,32 @@ has_value(CK_OBJECT_HANDLE object)
 }
 
 static void
+usage_print(CK_OBJECT_HANDLE object)
+{
+	static const struct {
+		CK_ATTRIBUTE_TYPE type;
+		const char *name;
+	} uses[] = { { CKA_SIGN, "sign" }, { CKA_VERIFY, "verify" },
+		{ CKA_DECRYPT, "decrypt" }, { CKA_ENCRYPT, "encrypt" },
+		{ CKA_UNWRAP, "unwrap" }, { CKA_WRAP, "wrap" },
+		{ CKA_DERIVE, "derive" } };
+	bool any = false;
+
+	putchar(' ');
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+		CK_BBOOL yes = CK_FALSE;
+
+		if (attribute(object, uses[i].type, &yes, sizeof(yes)) == 0 ||
+		    yes == CK_FALSE)
+			continue;
+		printf("%s%s", any ? "+" : "", uses[i].name);
+		any = true;
+	}
+	if (!any)
+		putchar('-');
+}
+
+static void
 object_print(CK_OBJECT_HANDLE object)
 {
 	CK_OBJECT_CLASS class = 0;
@@ -160,11 +188,14 @@ object_print(CK_OBJECT_HANDLE object)
 	fputs(n == 0 ? "- " : " ", stdout);
 
 	if (class == CKO_PRIVATE_KEY)
-		puts(signs(object) ? "signs" : "mute");
+		fputs(signs(object) ? "signs" : "mute", stdout);
 	else if (class == CKO_PUBLIC_KEY)
-		puts(has_value(object) ? "value" : "hollow");
+		fputs(has_value(object) ? "value" : "hollow", stdout);
 	else
-		puts("-");
+		fputs("-", stdout);
+	if (with_usage)
+		usage_print(object);
+	putchar('\n');
 }
 
 int
@@ -173,8 +204,13 @@ main(int argc, char **argv)
 	CK_OBJECT_HANDLE *objects = NULL;
 	CK_ULONG n = 0, got;
 
+	if (argc == 5 && strcmp(argv[1], "-u") == 0) {
+		with_usage = true;
+		argv++;
+		argc--;
+	}
 	if (argc != 4) {
-		fputs("usage: token_dump MODULE TOKEN-LABEL PIN-FILE\n",
+		fputs("usage: token_dump [-u] MODULE TOKEN-LABEL PIN-FILE\n",
 		    stderr);
 		return 2;
 	}
