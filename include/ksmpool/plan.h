@@ -37,6 +37,7 @@ struct plan_pool {
 	const char *repository; /* borrowed from conf */
 	int alg, bits;
 	enum strategy strategy;
+	enum key_scope scope; /* counted with: never SCOPE_KASP */
 	const struct conf_policy *policy_conf;
 	const struct conf_repository *repository_conf;
 	struct conf_pool settings; /* of the pool's first policy key */
@@ -104,14 +105,15 @@ struct plan {
 	int64_t required, deficit, make; /* sums */
 };
 
-/* What if: -1 leaves a value as it is configured. */
+/* What if: -1, or SCOPE_KASP, leaves a value as it is configured. */
 struct plan_what_if {
 	int64_t zones;		 /* of every policy that is not Passthrough */
 	int64_t horizon;	 /* s, of every pool (minimum's horizon, too) */
 	int64_t emergency_rolls; /* of every pool, minimum included */
 	int64_t capacity;	 /* key pairs, of every repository */
+	enum key_scope scope;	 /* of every pool; SCOPE_KASP: as it is */
 };
-#define PLAN_AS_CONFIGURED ((struct plan_what_if){ -1, -1, -1, -1 })
+#define PLAN_AS_CONFIGURED ((struct plan_what_if){ -1, -1, -1, -1, SCOPE_KASP })
 
 /*
  * Pools and requirements, stock zero. `what` may be NULL: as configured.
@@ -140,6 +142,14 @@ void plan_level(struct plan *p, const int64_t *held);
 
 /* The level that the pool has with `ready` keys to take. */
 enum pool_level plan_level_at(const struct plan_pool *pool, int64_t ready);
+
+/*
+ * How many seconds `have` unused keys of this pool last with nobody acting, in
+ * the worst case the formula knows: until then draws, emergency rolls and
+ * standby keys of its units are served. -1: not even now; INT64_MAX: for as
+ * long as the formula counts (100 years).
+ */
+int64_t plan_pool_lasts(const struct plan_pool *pool, int64_t have);
 
 /* PKCS#11 objects of one pair in that repository: 2, or 1. */
 int plan_objects(const struct conf_repository *r, int alg);

@@ -91,6 +91,17 @@ enum strategy {
 const char *strategy_text(enum strategy s);
 bool strategy_find(const char *text, enum strategy *out);
 
+/* Which zones of a policy use the same key at the same time. */
+enum key_scope {
+	SCOPE_KASP,   /* what ShareKeys of kasp.xml says */
+	SCOPE_ZONE,   /* each zone has its own */
+	SCOPE_POLICY, /* all zones of the policy share one */
+	SCOPE__COUNT
+};
+const char *key_scope_text(enum key_scope s); /* "kasp", "zone" */
+/* Of what an operator may write: "zone" or "policy". */
+bool key_scope_find(const char *text, enum key_scope *out);
+
 /* Pool settings, resolved per policy key by ksmpool-config. */
 struct conf_pool {
 	enum strategy strategy;
@@ -101,6 +112,7 @@ struct conf_pool {
 	int64_t low_water;	 /* percent of required, default 80 */
 	int64_t max_per_run;	 /* keys, default 1000 */
 	int64_t fixed;		 /* STRATEGY_FIXED: keys */
+	enum key_scope scope;
 };
 
 struct conf_key {

@@ -198,7 +198,7 @@ static json_t *
 key_out(const struct conf_key *k)
 {
 	return json_pack("{s:s, s:i, s:i, s:I, s:o, s:I, s:b, s:I, "
-	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}}",
 	    "role", key_role_text(k->role), "alg", k->alg, "bits", k->bits,
 	    "lifetime", (json_int_t)k->lifetime,
 	    "repository", text_out(k->repository),
@@ -213,7 +213,8 @@ key_out(const struct conf_key *k)
 	    "growth", (json_int_t)k->pool.growth,
 	    "low_water", (json_int_t)k->pool.low_water,
 	    "max_per_run", (json_int_t)k->pool.max_per_run,
-	    "fixed", (json_int_t)k->pool.fixed);
+	    "fixed", (json_int_t)k->pool.fixed,
+	    "scope", key_scope_text(k->pool.scope));
 }
 
 static json_t *
@@ -597,8 +598,9 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 {
 	json_int_t lifetime, standby, line, horizon, minimum, rolls, growth;
 	json_int_t low_water, max_per_run, fixed;
-	const char *role_text, *repository, *strategy;
+	const char *role_text, *repository, *strategy, *scope_text;
 	enum strategy how = STRATEGY_FORMULA;
+	enum key_scope scope = SCOPE_KASP;
 	enum key_role role = ROLE_KSK;
 	struct conf_key *k;
 	json_error_t where;
@@ -607,19 +609,23 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:s, s:i, s:i, s:I, "
 	    "s:s, s:I, s:b, s:I, "
-	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I !} !}",
+	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s !} !}",
 	    "role", &role_text, "alg", &alg, "bits", &bits,
 	    "lifetime", &lifetime, "repository", &repository,
 	    "standby", &standby, "manual_rollover", &manual, "line", &line,
 	    "pool", "strategy", &strategy, "horizon", &horizon,
 	    "minimum_horizon", &minimum, "emergency_rolls", &rolls,
 	    "growth", &growth, "low_water", &low_water,
-	    "max_per_run", &max_per_run, "fixed", &fixed) == -1)
+	    "max_per_run", &max_per_run, "fixed", &fixed,
+	    "scope", &scope_text) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "key: %s", where.text);
 	if (!key_role_find(role_text, &role))
 		return ksm_failf(fail, KSM_EPROTO, "key: unknown role");
 	if (!strategy_find(strategy, &how))
 		return ksm_failf(fail, KSM_EPROTO, "key: unknown strategy");
+	if (strcmp(scope_text, key_scope_text(SCOPE_KASP)) != 0 &&
+	    !key_scope_find(scope_text, &scope))
+		return ksm_failf(fail, KSM_EPROTO, "key: unknown scope");
 	if (alg_find(alg) == NULL)
 		return ksm_failf(fail, KSM_EPROTO,
 		    "key: algorithm %d is not supported", alg);
@@ -659,6 +665,7 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 	k->pool.low_water = low_water;
 	k->pool.max_per_run = max_per_run;
 	k->pool.fixed = fixed;
+	k->pool.scope = scope;
 	k->repository = strdup(repository);
 	if (k->repository == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "out of memory");

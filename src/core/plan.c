@@ -95,6 +95,18 @@ token_find(struct plan *p, const char *repository)
 	return NULL;
 }
 
+/* Scope of ksmpool.xml wins over ShareKeys of kasp.xml. */
+static enum key_scope
+scope_of(const struct conf_policy *policy, const struct conf_key *key,
+    const struct plan_what_if *what)
+{
+	if (what->scope != SCOPE_KASP)
+		return what->scope;
+	if (key->pool.scope != SCOPE_KASP)
+		return key->pool.scope;
+	return policy->share_keys ? SCOPE_POLICY : SCOPE_ZONE;
+}
+
 /* The pool that `key` draws from; made, and empty, when there is none yet. */
 static enum ksm_err
 pool_get(struct plan *p, const struct conf_policy *policy,
@@ -126,6 +138,7 @@ pool_get(struct plan *p, const struct conf_policy *policy,
 		.alg = key->alg,
 		.bits = key->bits,
 		.strategy = key->pool.strategy,
+		.scope = scope_of(policy, key, what),
 		.policy_conf = policy,
 		.repository_conf = token->repository,
 		.settings = key->pool,
@@ -151,7 +164,7 @@ term_add(struct plan_pool *pool, const struct conf_key *key,
 		.in = {
 			.zones = what->zones >= 0 ? what->zones :
 			    pool->policy_conf->zones,
-			.shared = pool->policy_conf->share_keys,
+			.shared = pool->scope == SCOPE_POLICY,
 			.passthrough = pool->passthrough,
 			.lifetime = key->lifetime,
 			.horizon = set->horizon,
@@ -637,4 +650,46 @@ plan_level(struct plan *p, const int64_t *held)
 		p->deficit = plus(p->deficit, pool->deficit);
 		p->make = plus(p->make, pool->make);
 	}
+}
+
+/* Keys that the units there are draw in `horizon` seconds. */
+static int64_t
+pool_draws(const struct plan_pool *pool, int64_t horizon)
+{
+	struct formula_out out;
+	struct ksm_fail fail;
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < pool->nterms; i++) {
+		struct formula_in in = pool->terms[i].in;
+
+		in.horizon = horizon;
+		in.growth = 0;
+		if (formula_required(&in, &out, &fail) != KSM_OK)
+			return INT64_MAX;
+		sum = plus(sum, out.required);
+	}
+	return sum;
+}
+
+#define LASTS_MOST (INT64_C(100) * 365 * 86400)
+
+int64_t
+plan_pool_lasts(const struct plan_pool *pool, int64_t have)
+{
+	int64_t low = 0, high = LASTS_MOST, middle;
+
+	if (pool_draws(pool, 0) > have)
+		return -1;
+	if (pool_draws(pool, high) <= have)
+		return INT64_MAX;
+	/* low is served, high is not */
+	while (high - low > 1) {
+		middle = low + (high - low) / 2;
+		if (pool_draws(pool, middle) <= have)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
 }

@@ -24,6 +24,32 @@ static const char *const strategy_texts[STRATEGY__COUNT] = {
 	[STRATEGY_FILL] = "fill",
 };
 
+static const char *const scope_texts[SCOPE__COUNT] = {
+	[SCOPE_KASP] = "kasp",
+	[SCOPE_ZONE] = "zone",
+	[SCOPE_POLICY] = "policy",
+};
+
+const char *
+key_scope_text(enum key_scope s)
+{
+	if ((unsigned)s >= SCOPE__COUNT)
+		return "?";
+	return scope_texts[s];
+}
+
+bool
+key_scope_find(const char *text, enum key_scope *out)
+{
+	for (int i = SCOPE_ZONE; i < SCOPE__COUNT; i++) {
+		if (strcmp(text, scope_texts[i]) == 0) {
+			*out = (enum key_scope)i;
+			return true;
+		}
+	}
+	return false;
+}
+
 const char *
 strategy_text(enum strategy s)
 {

@@ -9,6 +9,7 @@
 #include "ksmpool/duration.h"
 #include "ksmpool/key.h"
 #include "ksmpool/log.h"
+#include "ksmpool/policy.h"
 
 #include "command_parts.h"
 
@@ -20,6 +21,7 @@ static const struct ctl_group *const groups[] = {
 	&group_key,
 	&group_topup,
 	&group_inventory,
+	&group_backup,
 	&group_record,
 	&group_repository,
 	&group_daemon,
@@ -340,6 +342,7 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
     struct ksm_fail *fail)
 {
 	enum ksm_err err = KSM_OK;
+	enum key_scope scope;
 	enum log_level level;
 	struct key_id id;
 	json_t *json = NULL;
@@ -399,6 +402,11 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 			    "debug",
 			    value);
 		break;
+	case OPTION_SCOPE:
+		if (!key_scope_find(value, &scope))
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not zone or policy", value);
+		break;
 	case OPTION_TEXT:
 		if (!sentence(value))
 			err = ksm_failf(fail, KSM_EREFUSED,
@@ -437,7 +445,9 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 		return ksm_fail_before(
 		    fail, "%s%s", o->value != NULL ? "--" : "", o->name);
 	}
-	if (o == call->command->operand && call->command->operand_many)
+	if ((o == call->command->operand && call->command->operand_many) ||
+	    (call->command->many != NULL &&
+		strcmp(call->command->many, o->name) == 0))
 		return many_put(call, o, json);
 	(void)json_object_set_new(call->args, o->field, json);
 	return KSM_OK;

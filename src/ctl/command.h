@@ -31,6 +31,7 @@ enum option_kind {
 	OPTION_DURATION, /* duration_parse; seconds on the wire */
 	OPTION_ALG,
 	OPTION_LEVEL,
+	OPTION_SCOPE, /* of keys: zone or policy */
 	OPTION_TAG,
 	OPTION_TEXT, /* one line */
 	OPTION_FILE, /* made absolute */
@@ -52,10 +53,11 @@ struct ctl_command {
 	const struct ctl_option *operand; /* what stands after it, or NULL */
 	bool operand_optional;
 	bool operand_many;    /* one or more; an array on the wire */
+	const char *many; /* an option that may be given again: an array */
 	const char *needs[4]; /* options it is wrong without, NULL at the end */
 	const struct ctl_option *options;
 	size_t noptions;
-	const char *lists[3]; /* what its items are, NULL at the end */
+	const char *lists[4]; /* what its items are, NULL at the end */
 	const char *exits;    /* lines for --help */
 	bool stream;	      /* lists[0] may be long: shown as it comes */
 	bool slow;	      /* it waits for a token: no time limit by default */

@@ -30,6 +30,7 @@ extern const struct ctl_group group_topup;
 extern const struct ctl_group group_repository;
 extern const struct ctl_group group_inventory;
 extern const struct ctl_group group_record;
+extern const struct ctl_group group_backup;
 extern const struct ctl_group group_daemon;
 extern const struct ctl_group group_monitor;
 

@@ -9,6 +9,9 @@ static const struct ctl_option plan_options[] = {
 	    "what if all keys were to be rolled N times more" },
 	{ "capacity", "N", OPTION_COUNT, "capacity",
 	    "what if every token held N key pairs" },
+	{ "scope", "SCOPE", OPTION_SCOPE, "scope",
+	    "what if each zone had its own key, or a policy one: zone or "
+	    "policy" },
 };
 
 static const struct ctl_option pool_name = {
@@ -23,7 +26,7 @@ static const struct ctl_command commands[] = {
 	{
 	    .name = "status",
 	    .summary = "the daemon, its repositories and pools",
-	    .lists = { "repositories", "pools" },
+	    .lists = { "repositories", "pools", "backups" },
 	    .exits = "1   a pool is critical or empty, a repository is not "
 		     "ok, the clock is in\n    doubt, or an older zone list "
 		     "stays in force\n",

@@ -173,6 +173,21 @@ static const struct gauge token_gauges[] = {
 	    "capacity" },
 };
 
+static const struct gauge backup_gauges[] = {
+	{ "ksmpool_last_backup_timestamp_seconds",
+	    "Start of the last backup that was committed; absent: none.",
+	    "last_s" },
+	{ "ksmpool_keys_since_backup", "Keys that no backup covers.",
+	    "uncovered" },
+	{ "ksmpool_oldest_key_without_backup_timestamp_seconds",
+	    "Creation of the oldest of them; absent: there is none.",
+	    "oldest_uncovered_s" },
+	{ "ksmpool_backed_up_keys", "Keys that a backup covers.", "covered" },
+	{ "ksmpool_backed_up_keys_last_timestamp_seconds",
+	    "Until when these suffice; absent: for ever, or not even now.",
+	    "lasts_until_s" },
+};
+
 static void
 repository_gauges_print(FILE *out, const json_t *list, const char *field,
     const struct gauge *gauges, size_t n)
@@ -383,6 +398,8 @@ metrics_print(FILE *out, const json_t *doc)
 	    nitems(repository_gauges));
 	repository_gauges_print(out, json_object_get(doc, "tokens"),
 	    "repository", token_gauges, nitems(token_gauges));
+	repository_gauges_print(out, json_object_get(doc, "backups"),
+	    "repository", backup_gauges, nitems(backup_gauges));
 	generated_print(out, doc);
 	errors_print(out, doc);
 }

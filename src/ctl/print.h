@@ -60,6 +60,14 @@ void print_version(FILE *out, const json_t *doc);
 
 void trouble_status(FILE *out, const json_t *doc);
 void trouble_key_list(FILE *out, const json_t *doc);
+void print_backup_begun(FILE *out, const json_t *doc);
+void print_backup_committed(FILE *out, const json_t *doc);
+void print_backup_undone(FILE *out, const json_t *doc);
+void print_backup_row(FILE *out, const json_t *backup, bool first);
+void print_backup_count(FILE *out, const json_t *doc);
+void print_backup_key(FILE *out, const json_t *key, bool first);
+void print_backup_shown(FILE *out, const json_t *doc);
+void trouble_backup(FILE *out, const json_t *doc);
 void trouble_topup(FILE *out, const json_t *doc);
 void trouble_inventory(FILE *out, const json_t *doc);
 void trouble_verified(FILE *out, const json_t *doc);

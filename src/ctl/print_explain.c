@@ -87,6 +87,19 @@ explain_term(FILE *out, const json_t *t)
 	    doc_number(t, "required"));
 }
 
+/* Only where ksmpool.xml goes against what the policy says of sharing. */
+static void
+explain_scope(FILE *out, const json_t *p)
+{
+	if (!doc_known(p, "scope_by") ||
+	    strcmp(doc_text(p, "scope_by"), "ksmpool.xml") != 0)
+		return;
+	(void)fprintf(out,
+	    "  So says Scope in ksmpool.xml (%s), whatever ShareKeys of the "
+	    "policy says.\n",
+	    doc_text(p, "scope"));
+}
+
 static void
 explain_strategy(FILE *out, const json_t *p)
 {
@@ -235,6 +248,7 @@ print_explain(FILE *out, const json_t *doc)
 				    doc_number(t, "line"));
 			explain_term(out, t);
 		}
+		explain_scope(out, p);
 		explain_strategy(out, p);
 		explain_stock(out, p);
 		explain_limits(out, p);

@@ -59,6 +59,8 @@ print_plan_pool(FILE *out, const json_t *p)
 	    doc_number(p, "size"), doc_text(p, "level"));
 	json_array_foreach(terms, i, t)
 		print_term(out, t);
+	if (doc_known(p, "scope"))
+		(void)fprintf(out, "  scope     %s\n", doc_text(p, "scope"));
 	(void)fprintf(out, "  required  %" PRId64, doc_number(p, "required"));
 	if (strcmp(strategy, "fixed") == 0)
 		(void)fprintf(out, " (strategy fixed, not the formula)");
@@ -182,6 +184,11 @@ print_plan(FILE *out, const json_t *doc)
 		    " %s; nothing is changed.\n\n",
 		    doc_number(doc, "what_if_zones"),
 		    plural(doc_number(doc, "what_if_zones"), "zone", "zones"));
+	if (doc_known(doc, "what_if_scope"))
+		(void)fprintf(out, "What if %s; nothing is changed.\n\n",
+		    strcmp(doc_text(doc, "what_if_scope"), "zone") == 0
+			? "each zone had keys of its own"
+			: "all zones of a policy shared a key");
 	json_array_foreach(list, i, p)
 		print_plan_pool(out, p);
 	print_tokens(out, doc);

@@ -192,6 +192,32 @@ pause_fact(FILE *out, const json_t *p)
 	fact(out, "paused", n.text);
 }
 
+/* What no backup has, and how long what one has will do. */
+static void
+backup_fact(FILE *out, const json_t *b)
+{
+	struct notes n = { .text = "" };
+	int64_t none = doc_number(b, "uncovered");
+
+	if (doc_known(b, "last"))
+		notes_add(&n, "%s: last begun %s (%s)", doc_text(b, "repository"),
+		    doc_text(b, "last"), doc_text(b, "last_label"));
+	else
+		notes_add(&n, "%s: none on record", doc_text(b, "repository"));
+	if (none > 0)
+		notes_add(&n, "%" PRId64 " %s in none, the oldest of %s", none,
+		    plural(none, "key is", "keys are"),
+		    doc_text_or(b, "oldest_uncovered", "an unknown time"));
+	if (doc_known(b, "open"))
+		notes_add(&n, "%s is open", doc_text(b, "open"));
+	if (doc_known(b, "last") && doc_known(b, "lasts_until"))
+		notes_add(&n, "backed-up keys last until %s",
+		    doc_text(b, "lasts_until"));
+	else if (doc_known(b, "last") && !doc_flag(b, "suffices"))
+		notes_add(&n, "backed-up keys do not suffice: back up now");
+	fact(out, "backup", n.text);
+}
+
 void
 print_status(FILE *out, const json_t *doc)
 {
@@ -222,6 +248,8 @@ print_status(FILE *out, const json_t *doc)
 		notes_add(&n, "%s", json_string_value(name));
 	if (n.text[0] != '\0')
 		fact(out, "RequireBackup", n.text);
+	json_array_foreach(json_object_get(doc, "backups"), i, name)
+		backup_fact(out, name);
 	(void)fputc('\n', out);
 	print_repositories(out, doc);
 	(void)fputc('\n', out);

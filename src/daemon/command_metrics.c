@@ -135,6 +135,9 @@ metrics_start(struct command_call *call)
 	tokens_send(call, plan);
 	generated_send(call);
 	errors_send(call);
+	for (size_t i = 0; i < conf->nrepositories; i++)
+		item_send(call, "backups",
+		    backup_summary(call, plan, &conf->repositories[i]));
 	engine_pause_view(e, &pause);
 	if (!engine_clock_trouble(e, clock))
 		clock[0] = '\0';

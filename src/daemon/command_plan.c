@@ -56,8 +56,11 @@ plan_pool_send(struct command_call *call, const struct plan_pool *p,
 	for (size_t i = 0; i < p->nterms; i++)
 		(void)json_array_append_new(terms, term_json(&p->terms[i]));
 	(void)json_object_update_new(pool,
-	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o,"
-		" s:o}",
+	    json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o,"
+		" s:o, s:o}",
+		"scope", key_scope_text(p->scope),
+		"scope_by", p->settings.scope != SCOPE_KASP ? "ksmpool.xml"
+							    : "ShareKeys",
 		"low_water", (json_int_t)p->low_water,
 		"target", (json_int_t)p->target,
 		"max_per_run", (json_int_t)p->settings.max_per_run,
@@ -152,14 +155,20 @@ pool_index(const struct plan *plan, const struct plan_pool *p)
 static bool
 what_if_of(const struct command_call *call, struct plan_what_if *what)
 {
+	const char *scope = arg_text(call, "scope");
+
 	*what = (struct plan_what_if){
 		.zones = arg_integer(call, "zones", -1),
 		.horizon = arg_integer(call, "horizon", -1),
 		.emergency_rolls = arg_integer(call, "emergency_rolls", -1),
 		.capacity = arg_integer(call, "capacity", -1),
+		.scope = SCOPE_KASP,
 	};
+	if (scope != NULL) /* one of the words, as args_check saw */
+		(void)key_scope_find(scope, &what->scope);
 	return what->zones >= 0 || what->horizon >= 0 ||
-	    what->emergency_rolls >= 0 || what->capacity >= 0;
+	    what->emergency_rolls >= 0 || what->capacity >= 0 ||
+	    what->scope != SCOPE_KASP;
 }
 
 /* One pool of `plan`, which may be another than the one in force. */
@@ -210,7 +219,7 @@ plan_start(struct command_call *call)
 	for (size_t i = 0; i < plan->ntokens; i++)
 		plan_token_send(call, &plan->tokens[i]);
 	result_send(call, CTL_OK,
-	    json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
+	    json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I}",
 		"what_if_zones", count_or_null(what.zones, what.zones >= 0),
 		"what_if_horizon_s",
 		count_or_null(what.horizon, what.horizon >= 0),
@@ -218,6 +227,8 @@ plan_start(struct command_call *call)
 		    what.emergency_rolls >= 0),
 		"what_if_capacity",
 		count_or_null(what.capacity, what.capacity >= 0),
+		"what_if_scope", text_or_null(what.scope != SCOPE_KASP
+			? key_scope_text(what.scope) : NULL),
 		"zones", (json_int_t)zones_in_force(conf),
 		"required", (json_int_t)plan->required,
 		"deficit", (json_int_t)plan->deficit,
@@ -276,6 +287,7 @@ static const struct command_arg plan_args[] = {
 	{ "horizon", ARG_DURATION, false },
 	{ "emergency_rolls", ARG_COUNT, false },
 	{ "capacity", ARG_COUNT, false },
+	{ "scope", ARG_SCOPE, false },
 };
 static const struct command_arg explain_args[] = {
 	{ "pool", ARG_NAME, false },

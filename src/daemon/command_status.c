@@ -92,6 +92,9 @@ status_start(struct command_call *call)
 		    text_or_null(trouble));
 		item_send(call, "pools", pool);
 	}
+	for (size_t i = 0; i < conf->nrepositories; i++)
+		item_send(call, "backups",
+		    backup_summary(call, plan, &conf->repositories[i]));
 	backup = json_array();
 	for (size_t i = 0; i < conf->nrepositories; i++)
 		if (conf->repositories[i].require_backup)

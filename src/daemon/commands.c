@@ -15,6 +15,7 @@ static const struct command_group *const groups[] = {
 	&commands_repository,
 	&commands_errand,
 	&commands_record,
+	&commands_backup,
 	&commands_daemon,
 	&commands_metrics,
 };
@@ -89,6 +90,7 @@ static const char *
 arg_expected(enum arg_type type, const json_t *value)
 {
 	enum key_state state;
+	enum key_scope scope;
 	enum key_role role;
 	const char *text = json_string_value(value);
 
@@ -127,6 +129,9 @@ arg_expected(enum arg_type type, const json_t *value)
 	case ARG_LEVEL:
 		return is_level(text)
 		    ? NULL : "error, warning, notice, info or debug";
+	case ARG_SCOPE:
+		return text != NULL && key_scope_find(text, &scope)
+		    ? NULL : "zone or policy";
 	case ARG_TAG:
 		return is_number(value, 0, 65535)
 		    ? NULL : "a key tag, 0 to 65535";

@@ -26,6 +26,7 @@ enum arg_type {
 	ARG_STATE,
 	ARG_ALG, /* DNSSEC name or number */
 	ARG_LEVEL,
+	ARG_SCOPE, /* of keys: zone or policy */
 	ARG_TAG, /* 0 to 65535 */
 	ARG_ID,
 	ARG_IDS,     /* an array of 1 to IDS_MAX of them */
@@ -74,6 +75,7 @@ extern const struct command_group commands_daemon;
 extern const struct command_group commands_metrics;
 extern const struct command_group commands_errand;
 extern const struct command_group commands_record;
+extern const struct command_group commands_backup;
 
 /* ---- command_reply.c: replies ---------------------------------------- */
 
@@ -121,6 +123,12 @@ void state_free(struct command_call *call);
 
 /* command_repository.c: all as items; false if one needs a look. */
 bool repositories_send(struct command_call *call, const struct plan *plan);
+/*
+ * command_backup.c: what the ledger says of one repository, and until when
+ * the covered keys of its pools last.
+ */
+json_t *backup_summary(struct command_call *call, const struct plan *plan,
+    const struct conf_repository *r);
 /* command_daemon.c: since when and until when; null when it is not. */
 json_t *pause_json(const struct engine *e);
 /* command_key.c: what every list of keys says, and all that is on record. */

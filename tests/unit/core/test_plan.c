@@ -264,13 +264,13 @@ what_if_replaces_the_zones_of_all_but_passthrough(void **ctx)
 	site_init(&s);
 	s.policies[1].passthrough = true;
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ 1000, -1, -1, -1 }, &s.plan, NULL), KSM_OK);
+	    &(struct plan_what_if){ 1000, -1, -1, -1, SCOPE_KASP }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.pools[0].required, 2000);
 	assert_int_equal(s.plan.pools[1].required, 2000);
 	assert_int_equal(s.plan.pools[2].required, 0);
 	plan_clear(&s.plan);
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ 0, -1, -1, -1 }, &s.plan, NULL), KSM_OK);
+	    &(struct plan_what_if){ 0, -1, -1, -1, SCOPE_KASP }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.required, 0);
 	plan_clear(&s.plan);
 	assert_int_equal(s.policies[0].zones, 10);
@@ -909,7 +909,7 @@ what_if_replaces_horizon_emergencies_and_capacity(void **ctx)
 	site_init(&s);
 	s.silver[0].pool.strategy = STRATEGY_MINIMUM;
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ -1, 180 * DAY, -1, -1 }, &s.plan, NULL),
+	    &(struct plan_what_if){ -1, 180 * DAY, -1, -1, SCOPE_KASP }, &s.plan, NULL),
 	    KSM_OK);
 	assert_int_equal(s.plan.pools[1].required, 10 * (3 + 1));
 	assert_int_equal(s.plan.pools[2].required, 5 * 3);
@@ -917,21 +917,21 @@ what_if_replaces_horizon_emergencies_and_capacity(void **ctx)
 	plan_clear(&s.plan);
 
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ -1, -1, 4, -1 }, &s.plan, NULL), KSM_OK);
+	    &(struct plan_what_if){ -1, -1, 4, -1, SCOPE_KASP }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.pools[1].required, 10 * (1 + 4));
 	assert_int_equal(s.plan.pools[1].critical, 40);
 	assert_int_equal(s.plan.pools[2].required, 5 * (1 + 4));
 	plan_clear(&s.plan);
 
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ -1, -1, -1, 12 }, &s.plan, NULL), KSM_OK);
+	    &(struct plan_what_if){ -1, -1, -1, 12, SCOPE_KASP }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.tokens[0].capacity, 12);
 	assert_int_equal(s.plan.tokens[1].capacity, 12);
 	assert_int_equal(s.plan.tokens[0].pairs_make, 12);
 	assert_int_equal(s.plan.tokens[0].pairs_over, 8);
 	plan_clear(&s.plan);
 	assert_int_equal(plan_make(&s.conf,
-	    &(struct plan_what_if){ -1, -1, -1, 0 }, &s.plan, NULL), KSM_OK);
+	    &(struct plan_what_if){ -1, -1, -1, 0, SCOPE_KASP }, &s.plan, NULL), KSM_OK);
 	assert_int_equal(s.plan.make, 0);
 	plan_clear(&s.plan);
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "store_backup.h"
 
 /* ---- an invented engine and store ------------------------------------ */
 
@@ -42,7 +43,8 @@ static struct {
 	enum errand_kind errand;
 	size_t errand_ids;
 	int64_t errand_uid;
-	int errands, errands_forgotten, adopted, events;
+	int errands, errands_forgotten, adopted, events, committed;
+	size_t excepted;
 	struct errand_state errand_state;
 	struct store_pause pause;
 	void (*reload_done)(void *arg, enum ksm_err err,
@@ -458,6 +460,184 @@ store_history_verify(struct store *st, struct history_check *c, size_t max,
 	return KSM_OK;
 }
 
+/* ---- backups ---------------------------------------------------------- */
+
+const char *
+backup_state_text(enum backup_state state)
+{
+	return state == BACKUP_OPEN ? "open" : "committed";
+}
+
+static enum ksm_err
+backup_invent(const char *repository, const char *label,
+    struct store_backup *out)
+{
+	*out = (struct store_backup){ .row = 1, .state = BACKUP_OPEN,
+		.started = 1732500000, .frozen = 2 };
+	(void)snprintf(out->repository, sizeof(out->repository), "%s",
+	    repository);
+	(void)snprintf(out->label, sizeof(out->label), "%s",
+	    label != NULL ? label : "monday");
+	return KSM_OK;
+}
+
+enum ksm_err
+store_backup_begin(struct store *st, const char *repository,
+    const char *label, const char *note, const char *medium, ksm_time now,
+    struct store_actor who, struct store_backup *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)now;
+	(void)who;
+	(void)fail;
+	assert_string_equal(note, "weekly");
+	assert_string_equal(medium, "");
+	return backup_invent(repository, label, out);
+}
+
+enum ksm_err
+store_backup_commit(struct store *st, const char *repository,
+    const char *label, const struct key_id *except, size_t nexcept,
+    ksm_time now, struct store_actor who, struct store_backup *out,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)except;
+	(void)now;
+	(void)who;
+	(void)fail;
+	fake.committed++;
+	fake.excepted = nexcept;
+	return backup_invent(repository, label, out);
+}
+
+enum ksm_err
+store_backup_rollback(struct store *st, const char *repository,
+    const char *label, ksm_time now, struct store_actor who,
+    struct store_backup *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)now;
+	(void)who;
+	(void)fail;
+	return backup_invent(repository, label, out);
+}
+
+enum ksm_err
+store_backup_record(struct store *st, const char *repository,
+    ksm_time started, ksm_time finished, const char *note, const char *medium,
+    ksm_time now, struct store_actor who, struct store_backup *out,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)repository;
+	(void)finished;
+	(void)note;
+	(void)medium;
+	(void)now;
+	(void)who;
+	(void)out;
+	assert_int_equal(started, 1732500000);
+	return ksm_failf(fail, KSM_EREFUSED, "older than the last one");
+}
+
+enum ksm_err
+store_backup_get(struct store *st, const char *repository, const char *label,
+    struct store_backup *out, struct ksm_fail *fail)
+{
+	(void)st;
+	if (label == NULL || strcmp(label, "monday") != 0)
+		return ksm_failf(fail, KSM_ENOENT, "no such backup");
+	return backup_invent(repository, label, out);
+}
+
+enum ksm_err
+store_backup_last(struct store *st, const char *repository,
+    struct store_backup *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)repository;
+	(void)out;
+	(void)fail;
+	return KSM_ENOENT;
+}
+
+enum ksm_err
+store_backup_list(struct store *st, const char *repository, int64_t *cursor,
+    struct store_backup *out, size_t max, size_t *n, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)max;
+	(void)fail;
+	*n = *cursor == 0;
+	*cursor = 1;
+	return *n == 0 ? KSM_OK
+		       : backup_invent(repository != NULL ? repository
+							  : "SoftHSM",
+			     "monday", out);
+}
+
+enum ksm_err
+store_backup_keys(struct store *st, int64_t backup_row, int64_t *cursor,
+    struct backup_key *out, size_t max, size_t *n, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)max;
+	(void)fail;
+	assert_int_equal(backup_row, 1);
+	*n = *cursor == 0 ? 2 : 0;
+	*cursor = 1;
+	memset(out, 0, 2 * sizeof(*out));
+	out[0].state = KEY_READY;
+	out[0].id.bytes[0] = 1;
+	out[1].state = KEY_DESTROYED;
+	out[1].id.bytes[0] = 2;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_uncovered_list(struct store *st, const char *repository, ksm_time at,
+    int64_t *cursor, struct store_key *out, size_t max, size_t *n,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)repository;
+	(void)at;
+	(void)max;
+	(void)fail;
+	*n = 0;
+	if (*cursor == 0) {
+		key_invent(&out[0], 1);
+		*n = 1;
+	}
+	*cursor = 1;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_cover_counts(struct store *st, store_cover_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	struct pool_spec spec = { .policy = "default", .role = ROLE_KSK,
+		.repository = "SoftHSM", .alg = 8, .bits = 2048 };
+
+	(void)st;
+	(void)fail;
+	fn(ctx, 1, &spec, KEY_READY, 3, 4);
+	return KSM_OK;
+}
+
+enum ksm_err
+store_uncovered_oldest(struct store *st, const char *repository,
+    ksm_time *out, struct ksm_fail *fail)
+{
+	(void)st;
+	(void)repository;
+	(void)fail;
+	*out = 1732500000;
+	return KSM_OK;
+}
+
 static void
 face_reload(void *ctx, bool allow_empty,
     void (*done)(void *arg, enum ksm_err err, const struct conf *read,
@@ -755,7 +935,7 @@ status_shows_repositories_then_pools_then_the_daemon(void **ctx)
 {
 	char *text = ask(*ctx, Q("status", "{}"));
 
-	assert_int_equal(lines(text), 4);
+	assert_int_equal(lines(text), 5);
 	assert_non_null(strstr(text, "\"token\":\"caf?\""));
 	assert_non_null(strstr(text, "\"trouble\":\"size refused\""));
 	assert_non_null(strstr(text, "\"held\":2"));
@@ -1440,6 +1620,67 @@ the_log_level_is_shown_and_set(void **ctx)
 }
 
 static void
+a_backup_is_committed_only_when_its_keys_are_there(void **ctx)
+{
+	static const char commit[] = Q("backup commit",
+	    "{\"label\":\"monday\"}");
+	static const char except[] = Q("backup commit", "{\"label\":\"monday\","
+	    "\"except\":[\"01000000000000000000000000000000\"]}");
+	static struct errand_found gone = { .sort = FOUND_MISSING,
+		.id = "01000000000000000000000000000000" };
+	struct world *w = *ctx;
+	char *text;
+	int fd;
+
+	expect_result(ask(w, Q("backup begin", "{\"note\":\"weekly\"}")),
+	    CTL_OK, "\"monday\"");
+	expect_error(ask(w, Q("backup commit", "{\"label\":\"tuesday\"}")),
+	    "unknown-backup", "no such backup");
+
+	fd = begin(w, commit, strlen(commit));
+	fake.errand_state = (struct errand_state){ .done = true,
+		.found = &gone, .nfound = 1 };
+	control_poll(w->control);
+	text = rest(w, fd);
+	assert_non_null(strstr(text, "it is not in the token"));
+	assert_non_null(strstr(text, "destroyed in between"));
+	assert_non_null(strstr(text, "\"refused\""));
+	assert_int_equal(fake.committed, 0);
+	free(text);
+
+	fd = begin(w, except, strlen(except));
+	control_poll(w->control);
+	expect_result(rest(w, fd), CTL_OK, "\"monday\"");
+	assert_int_equal(fake.committed, 1);
+	assert_int_equal(fake.excepted, 1);
+
+	/* A token that could not be looked at proves nothing. */
+	fd = begin(w, commit, strlen(commit));
+	fake.errand_state = (struct errand_state){ .done = true,
+		.failed = true, .text = "token absent" };
+	control_poll(w->control);
+	expect_error(rest(w, fd), "failed", "token absent");
+	assert_int_equal(fake.committed, 1);
+}
+
+static void
+the_ledger_is_shown_and_what_is_in_no_backup(void **ctx)
+{
+	struct world *w = *ctx;
+
+	expect_result(ask(w, Q("backup list", "{}")), CTL_OK, "\"open\"");
+	expect_result(ask(w, Q("backup show", "{\"label\":\"monday\"}")),
+	    CTL_OK, "\"covered\"");
+	expect_result(ask(w, Q("backup check", "{}")), CTL_ATTENTION,
+	    "\"age_s\"");
+	expect_error(ask(w, Q("backup check", "{\"at\":99999999999}")),
+	    "bad-argument", "in the future");
+	expect_error(ask(w, Q("backup record", "{\"started\":1732500000}")),
+	    "refused", "older than");
+	expect_result(ask(w, Q("status", "{}")), CTL_OK, "\"uncovered\":4");
+}
+
+static void
 values_of_every_kind_are_checked(void **ctx)
 {
 	static const struct {
@@ -1729,6 +1970,8 @@ main(void)
 		T(the_history_comes_in_pages_and_is_verified),
 		T(the_database_is_checked_by_somebody_else),
 		T(the_log_level_is_shown_and_set),
+		T(a_backup_is_committed_only_when_its_keys_are_there),
+		T(the_ledger_is_shown_and_what_is_in_no_backup),
 		T(values_of_every_kind_are_checked),
 		T(ids_of_another_length_are_left_to_others),
 		T(only_root_the_daemon_and_the_group_may_speak),

@@ -1,0 +1,106 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "print_parts.h"
+
+void
+print_backup_begun(FILE *out, const json_t *doc)
+{
+	const json_t *b = json_object_get(doc, "backup");
+	int64_t n = doc_number(b, "frozen");
+
+	(void)fprintf(out, "%s: %" PRId64 " %s frozen. Back the HSM up now, then "
+			   "'ksmctl backup commit %s'\n",
+	    doc_text(b, "label"), n, plural(n, "key is", "keys are"),
+	    doc_text(b, "label"));
+}
+
+void
+print_backup_committed(FILE *out, const json_t *doc)
+{
+	const json_t *b = json_object_get(doc, "backup");
+	const json_t *list = json_object_get(doc, "keys"), *k;
+	int64_t covered = doc_number(b, "covered");
+	int64_t skipped = doc_number(b, "skipped");
+	size_t i;
+
+	json_array_foreach(list, i, k) {
+		(void)fprintf(out, "%s  %s: ", doc_text(k, "id"),
+		    doc_flag(k, "done") ? "left out" : "refused");
+		text_print(out, doc_text(k, "text"));
+		(void)fputc('\n', out);
+	}
+	if (b == NULL)
+		return; /* an error follows */
+	(void)fprintf(out, "%s: %" PRId64 " %s covered", doc_text(b, "label"),
+	    covered, plural(covered, "key is", "keys are"));
+	if (skipped > 0)
+		(void)fprintf(out, ", %" PRId64 " left out", skipped);
+	(void)fputc('\n', out);
+}
+
+void
+print_backup_undone(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "%s: rolled back, it covers nothing\n",
+	    doc_text(json_object_get(doc, "backup"), "label"));
+}
+
+void
+print_backup_row(FILE *out, const json_t *b, bool first)
+{
+	if (first)
+		(void)fprintf(out, "%-20s  %-11s  %-20s  %-20s  %8s  %8s  %s\n",
+		    "LABEL", "STATE", "STARTED", "FINISHED", "KEYS", "COVERED",
+		    "REPOSITORY");
+	(void)fprintf(out, "%-20s  %-11s  %-20s  %-20s  %8" PRId64 "  %8" PRId64
+			   "  ",
+	    doc_text(b, "label"), doc_text(b, "state"),
+	    doc_text_or(b, "started", "-"), doc_text_or(b, "finished", "-"),
+	    doc_number(b, "frozen"), doc_number(b, "covered"));
+	text_print(out, doc_text(b, "repository"));
+	(void)fputc('\n', out);
+}
+
+void
+print_backup_count(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "%" PRId64 " %s\n", doc_number(doc, "count"),
+	    plural(doc_number(doc, "count"), "backup", "backups"));
+}
+
+void
+print_backup_key(FILE *out, const json_t *k, bool first)
+{
+	if (first)
+		(void)fprintf(out, "%-32s  %-11s  %s\n", "ID", "STATE NOW",
+		    "COVERED");
+	(void)fprintf(out, "%s  %-11s  %s\n", doc_text(k, "id"),
+	    doc_text(k, "state"), doc_flag(k, "covered") ? "yes" : "no");
+}
+
+void
+print_backup_shown(FILE *out, const json_t *doc)
+{
+	const json_t *b = json_object_get(doc, "backup");
+
+	fact(out, "label", doc_text(b, "label"));
+	fact(out, "repository", doc_text(b, "repository"));
+	fact(out, "state", doc_text(b, "state"));
+	fact(out, doc_flag(b, "recorded") ? "recorded" : "frozen",
+	    doc_text_or(b, "started", "-"));
+	fact(out, "finished", doc_text_or(b, "finished", "-"));
+	fact_number(out, "keys", b, "frozen");
+	fact_number(out, "covered", b, "covered");
+	fact_number(out, "left out", b, "skipped");
+	fact(out, "medium", doc_text_or(b, "medium", "-"));
+	fact(out, "note", doc_text_or(b, "note", "-"));
+}
+
+void
+trouble_backup(FILE *out, const json_t *doc)
+{
+	(void)fprintf(out, "%" PRId64 " %s in no backup",
+	    doc_number(doc, "count"),
+	    plural(doc_number(doc, "count"), "key is", "keys are"));
+}
