@@ -281,7 +281,7 @@ an_answer_of_several_lists_is_one_document(void **ctx)
 		"{'v':1,'type':'result','exit':0,'result':{'pid':7}}\n"),
 	    CTL_OK);
 	expect_out(w, "{'version':1,'repositories':[],"
-		      "'pools':[{'policy':'a'},{'policy':'b'}],'pid':7}\n");
+		      "'pools':[{'policy':'a'},{'policy':'b'}],'backups':[],'pid':7}\n");
 }
 
 static void
