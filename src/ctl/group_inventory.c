@@ -32,8 +32,7 @@ static const struct ctl_option half_ids = {
 	NULL,
 	OPTION_CLEAN,
 	"ids",
-	"32 hex digits of half pairs; or the word debris: objects of\n"
-	"                         nobody, that a killed module left",
+	"half pairs, 32 hex digits; or the word debris",
 };
 
 static const struct ctl_option clean_options[] = {
