@@ -161,6 +161,8 @@ struct hsm_inspect {
 /*
  * Destroy debris (see struct hsm_object) that `inspect` of this process has
  * listed; refused, and nothing is touched, unless there are exactly `debris`.
+ * Refused as well when an object that was read then cannot be read now, or when
+ * there is none and some of the debris does not say what it is.
  */
 struct hsm_sweep {
 	int64_t job;

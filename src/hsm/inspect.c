@@ -35,6 +35,7 @@ struct debris {
 	size_t n, room;
 	/* An object that could be read: if it cannot any more, the token fails. */
 	CK_OBJECT_HANDLE witness;
+	bool mute; /* one of them does not say what it is */
 };
 
 void
@@ -89,7 +90,8 @@ class_of(const CK_ATTRIBUTE *a)
 /*
  * The length of an attribute that could not be read into the room there was.
  * *known: the token said how long it is, or that there is none; a token that
- * fails is no witness of that.
+ * fails is no witness of that. Of an object that never got a class SoftHSM
+ * says CKR_ATTRIBUTE_VALUE_INVALID, whatever is asked.
  */
 static CK_RV
 length_of(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
@@ -98,7 +100,8 @@ length_of(struct session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type,
 	CK_ATTRIBUTE a = { type, NULL, 0 };
 	CK_RV rv = s->fn->C_GetAttributeValue(s->handle, object, &a, 1);
 
-	*known = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID;
+	*known = rv == CKR_OK || rv == CKR_ATTRIBUTE_TYPE_INVALID ||
+		 rv == CKR_ATTRIBUTE_VALUE_INVALID;
 	*len = rv == CKR_OK && a.ulValueLen != CK_UNAVAILABLE_INFORMATION
 		   ? (int64_t)a.ulValueLen
 		   : 0;
@@ -150,10 +153,10 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
 }
 
 /*
- * Nobody's key: neither id nor label, as the token itself says, and either it does not even say what
- * it is, or it is a key that says of itself it is no token object (SoftHSM's
- * halves that a kill left), although it was found by a process that has made
- * nothing. Anything else without a name belongs to somebody: a token object
+ * Nobody's key: neither id nor label, as the token itself says, and either it
+ * does not even say what it is, or it is a key that says of itself it is no
+ * token object (SoftHSM's halves that a kill left), although it was found by a
+ * process that has made nothing. Anything else without a name belongs to somebody: a token object
  * that says its class is never debris, whether or not its public value can be
  * read (a DSA or GOST key has none that we know of).
  */
@@ -292,6 +295,8 @@ objects_report(struct session *s, struct report *r, struct debris *d,
 			continue;
 		if (o->debris && !debris_add(d, handles[i]))
 			return CKR_HOST_MEMORY;
+		if (o->debris && o->class == OBJECT_UNREADABLE)
+			d->mute = true;
 		if (!o->debris && o->class != OBJECT_UNREADABLE)
 			d->witness = handles[i];
 		object_count(&r->counts, o);
@@ -362,7 +367,8 @@ out:
 /*
  * A token that fails for a while shows every object as one that does not say
  * what it is. Directly before anything is destroyed, one that did say must say
- * it again. A token that holds nothing but debris has no such object.
+ * it again. A token that holds nothing but debris has no such object; then only
+ * what says of itself that it is no token object goes.
  */
 static CK_RV
 witness_check(struct session *s, const struct debris *found, bool *sane)
@@ -371,7 +377,7 @@ witness_check(struct session *s, const struct debris *found, bool *sane)
 	bool there;
 	CK_RV rv;
 
-	*sane = true;
+	*sane = !found->mute;
 	if (found->witness == CK_INVALID_HANDLE)
 		return CKR_OK;
 	rv = object_describe(s, found->witness, &o, &there);
@@ -401,8 +407,8 @@ sweep_run(struct session *s, struct debris *found,
 			found->n = 0;
 			reply_no(reply, HSM_REFUSED, want->job, NULL, "destroy",
 			    CKR_OK, CKRG_OTHER,
-			    "what could be read before cannot be read now: the "
-			    "token fails; %lld of %lld were destroyed",
+			    "no other object can be read now: the token fails; "
+			    "%lld of %lld were destroyed",
 			    (long long)swept, (long long)want->debris);
 			return OP_LEAVE;
 		}

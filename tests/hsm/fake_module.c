@@ -54,7 +54,7 @@
  *     abort-after ...    die after it is done
  *     abort-between ...  generate: die after the first half is stored
  * KSMFAKE_MUTE=PATH      while this file exists every C_GetAttributeValue is
- *                        CKR_GENERAL_ERROR
+ *                        KSMFAKE_MUTE_CKR, CKR_GENERAL_ERROR by default
  * KSMFAKE_REFUSES=TYPE   a template that names this attribute (0x105) is
  *                        CKR_ATTRIBUTE_TYPE_INVALID
  * KSMFAKE_TEMPLATES=PATH every C_GenerateKeyPair appends its templates, an
@@ -95,6 +95,7 @@
 #define ID_MAX		128
 #define LINE_MAX_	12288
 #define SESSION_OBJECTS 1000000000UL
+#define NO_CLASS	99 /* SoftHSM's objects that were never finished */
 
 enum call {
 	C_INITIALIZE,
@@ -982,11 +983,13 @@ f_get_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
 		return rv;
 	if (knob("KSMFAKE_MUTE") != NULL &&
 	    access(knob("KSMFAKE_MUTE"), F_OK) == 0)
-		return CKR_GENERAL_ERROR;
+		return (CK_RV)knob_long("KSMFAKE_MUTE_CKR", CKR_GENERAL_ERROR);
 	store_read();
 	o = object_find(object);
 	if (o == NULL)
 		return CKR_OBJECT_HANDLE_INVALID;
+	if (o->class == NO_CLASS)
+		return CKR_ATTRIBUTE_VALUE_INVALID;
 	for (CK_ULONG i = 0; i < n; i++) {
 		rv = attr_get(o, &attrs[i]);
 		if (rv != CKR_OK)

@@ -312,6 +312,30 @@ keys_of_other_programs_are_never_debris(void **ctx)
 
 /* ---- sweep -------------------------------------------------------------- */
 
+/* SoftHSM says CKR_ATTRIBUTE_VALUE_INVALID to all that is asked of it. */
+static void
+an_object_that_never_got_a_class_is_debris(void **ctx)
+{
+	int n = foreign_store();
+	struct seen seen;
+	struct worker w;
+	FILE *f;
+
+	(void)ctx;
+	f = store_open("ae");
+	(void)fprintf(f, "%d 99 0 0000000 - - -\n", n + 1);
+	(void)fclose(f);
+	debris_add(n + 2, 1);
+	worker_ready(&w, PURPOSE_DESTROYER);
+	assert_int_equal(inspect(&w, &seen), HSM_LISTED);
+	assert_int_equal(seen.unreadable, 1);
+	assert_int_equal(seen.debris, 2);
+	assert_int_equal(sweep(&w, 2), HSM_SWEPT);
+	assert_int_equal(w.got.u.swept.n, 2);
+	assert_int_equal(worker_end(&w), 0);
+	assert_int_equal(store_lines(), n);
+}
+
 static void
 what_became_a_key_after_the_look_is_not_swept(void **ctx)
 {
@@ -333,45 +357,58 @@ what_became_a_key_after_the_look_is_not_swept(void **ctx)
 static void
 a_token_that_was_unreadable_all_along_keeps_its_keys(void **ctx)
 {
-	int n = foreign_store();
-	struct seen seen;
-	struct worker w;
+	static const char *const codes[] = { "0x5", "0x6", "0x13", "0x12",
+		"0x11" };
 
-	(void)ctx;
-	debris_add(n + 1, 2);
-	knob_path("KSMFAKE_MUTE", "mute");
-	touch("mute", true);
-	worker_ready(&w, PURPOSE_DESTROYER);
-	assert_int_equal(inspect(&w, &seen), HSM_LISTED);
-	assert_int_equal(seen.unreadable, n + 2);
-	assert_int_equal(seen.debris, 0);
-	/* whatever number is asked for, and also when it can be read again */
-	assert_int_equal(sweep(&w, n + 2), HSM_REFUSED);
-	assert_int_equal(sweep(&w, 0), HSM_SWEPT);
-	touch("mute", false);
-	assert_int_equal(sweep(&w, n + 2), HSM_REFUSED);
-	assert_int_equal(worker_end(&w), 0);
-	assert_int_equal(store_lines(), n + 2);
+	for (size_t i = 0; i < nitems(codes); i++) {
+		int n;
+		struct seen seen;
+		struct worker w;
+
+		(void)fresh_token(ctx);
+		n = foreign_store();
+		debris_add(n + 1, 2);
+		knob_path("KSMFAKE_MUTE", "mute");
+		knob("KSMFAKE_MUTE_CKR", codes[i]);
+		touch("mute", true);
+		worker_ready(&w, PURPOSE_DESTROYER);
+		assert_int_equal(inspect(&w, &seen), HSM_LISTED);
+		assert_int_equal(seen.unreadable, n + 2);
+		assert_int_equal(sweep(&w, n + 2), HSM_REFUSED);
+		/* where they were many it leaves; else nothing is debris */
+		touch("mute", false);
+		assert_int_equal(sweep(&w, n + 2),
+		    seen.debris > 0 ? HSM__TYPES : HSM_REFUSED);
+		assert_int_equal(worker_end(&w), seen.debris > 0 ? 1 : 0);
+		assert_int_equal(store_lines(), n + 2);
+	}
 }
 
 static void
 a_token_that_turns_unreadable_before_a_sweep_keeps_its_keys(void **ctx)
 {
-	int n = foreign_store();
-	struct seen seen;
-	struct worker w;
+	static const char *const codes[] = { "0x5", "0x6", "0x13", "0x12",
+		"0x30" };
 
-	(void)ctx;
-	debris_add(n + 1, 2);
-	knob_path("KSMFAKE_MUTE", "mute");
-	worker_ready(&w, PURPOSE_DESTROYER);
-	assert_int_equal(inspect(&w, &seen), HSM_LISTED);
-	assert_int_equal(seen.debris, 2);
-	touch("mute", true);
-	assert_int_not_equal(sweep(&w, 2), HSM_SWEPT);
-	assert_int_equal(hear(&w), HSM__TYPES);
-	assert_int_equal(worker_end(&w), 1);
-	assert_int_equal(store_lines(), n + 2);
+	for (size_t i = 0; i < nitems(codes); i++) {
+		int n;
+		struct seen seen;
+		struct worker w;
+
+		(void)fresh_token(ctx);
+		n = foreign_store();
+		debris_add(n + 1, 2);
+		knob_path("KSMFAKE_MUTE", "mute");
+		knob("KSMFAKE_MUTE_CKR", codes[i]);
+		worker_ready(&w, PURPOSE_DESTROYER);
+		assert_int_equal(inspect(&w, &seen), HSM_LISTED);
+		assert_int_equal(seen.debris, 2);
+		touch("mute", true);
+		assert_int_not_equal(sweep(&w, 2), HSM_SWEPT);
+		assert_int_equal(hear(&w), HSM__TYPES);
+		assert_int_equal(worker_end(&w), 1);
+		assert_int_equal(store_lines(), n + 2);
+	}
 }
 
 /* With GENERAL_ERROR after the first went, and with a code that says gone. */
@@ -961,6 +998,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(ten_thousand_objects_are_one_search_and_two_reads_each),
 		TEST(keys_of_other_programs_are_never_debris),
+		TEST(an_object_that_never_got_a_class_is_debris),
 		TEST(what_became_a_key_after_the_look_is_not_swept),
 		TEST(a_token_that_was_unreadable_all_along_keeps_its_keys),
 		TEST(a_token_that_turns_unreadable_before_a_sweep_keeps_its_keys),
