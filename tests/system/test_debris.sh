@@ -52,7 +52,7 @@ settled()
 
 fixed 100000
 kills=0 debris=0
-while [ "$kills" -lt "$most" ] && [ "$debris" -lt 4 ]; do
+while [ "$kills" -lt "$most" ] && [ "$debris" -lt 3 ]; do
 	daemon_launch
 	until_true 20 answers || fail "the daemon does not come up"
 	ctl topup >/dev/null 2>&1
