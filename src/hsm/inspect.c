@@ -156,9 +156,9 @@ size_read(struct session *s, CK_OBJECT_HANDLE object, int64_t key_type,
  * Nobody's key: neither id nor label, as the token itself says, and either it
  * does not even say what it is, or it is a key that says of itself it is no
  * token object (SoftHSM's halves that a kill left), although it was found by a
- * process that has made nothing. Anything else without a name belongs to somebody: a token object
- * that says its class is never debris, whether or not its public value can be
- * read (a DSA or GOST key has none that we know of).
+ * process that has made nothing. Anything else without a name belongs to
+ * somebody: a token object that says its class is never debris, whether or not
+ * its public value can be read (a DSA or GOST key has none that we know of).
  */
 static bool
 is_debris(const struct hsm_object *o, const CK_ATTRIBUTE *token)
