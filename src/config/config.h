@@ -139,6 +139,7 @@ enum pool_set {
 	POOL_LOW_WATER = 1 << 5,
 	POOL_MAX_PER_RUN = 1 << 6,
 	POOL_FIXED = 1 << 7,
+	POOL_SCOPE = 1 << 8,
 };
 
 /* <Default> (neither policy nor role) or <Pool>. */

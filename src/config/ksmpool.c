@@ -19,6 +19,7 @@ enum pool_part {
 	P_LOWWATER,
 	P_MAXPERRUN,
 	P_FIXED,
+	P_SCOPE,
 	P__COUNT
 };
 
@@ -77,6 +78,7 @@ enum ksmpool_id {
 
 static const char *const strategies[] = { "formula", "minimum", "fixed",
 	"manual", "fill", NULL };
+static const char *const scopes[] = { "zone", "policy", NULL };
 static const char *const overdues[] = { "wait", "kill", NULL };
 static const char *const levels[] = { "error", "warning", "notice", "info",
 	"debug", NULL };
@@ -98,7 +100,8 @@ static const char *const levels[] = { "error", "warning", "notice", "info",
 	    [(base) + P_MAXPERRUN] = { "MaxPerRun", base, XML_NUMBER, .lo = 1, \
 		    .hi = 10000000 },                                          \
 	    [(base) + P_FIXED] = { "Fixed", base, XML_NUMBER, .lo = 0,         \
-		    .hi = 10000000 }
+		    .hi = 10000000 },                                          \
+	    [(base) + P_SCOPE] = { "Scope", base, XML_WORD, .words = scopes }
 
 /* conf/ksmpool.rng says the same; a test holds them together. */
 static const struct xml_rule rules[M__COUNT] = {
@@ -775,6 +778,10 @@ pool_value(struct reading *m, int part, const struct xml_node *n)
 		v->fixed = n->number;
 		m->pool.set |= POOL_FIXED;
 		break;
+	case P_SCOPE:
+		(void)key_scope_find(n->text, &v->scope);
+		m->pool.set |= POOL_SCOPE;
+		break;
 	default:
 		break;
 	}
@@ -801,6 +808,8 @@ pool_apply(const struct pool_rule *rule, struct conf_pool *out)
 		out->max_per_run = v->max_per_run;
 	if ((rule->set & POOL_FIXED) != 0)
 		out->fixed = v->fixed;
+	if ((rule->set & POOL_SCOPE) != 0)
+		out->scope = v->scope;
 }
 
 /* 0 <Default>, 1 role, 2 policy, 3 both: later ones win. */
@@ -850,6 +859,54 @@ fixed_used(const struct conf *c, const struct pool_rule *rule)
 	return false;
 }
 
+/* The rule that decides the scope of a role of a policy; NULL: none does. */
+static const struct pool_rule *
+scope_rule(const struct ksmpool *k, const char *policy, enum key_role role)
+{
+	const struct pool_rule *found = NULL;
+
+	for (size_t i = 0; i < k->npools; i++) {
+		const struct pool_rule *rule = &k->pools[i];
+
+		if ((rule->set & POOL_SCOPE) != 0 &&
+		    rule_fits(rule, policy, role) &&
+		    (found == NULL || pool_rank(rule) > pool_rank(found)))
+			found = rule;
+	}
+	return found;
+}
+
+/*
+ * Said once for each rule, of the first policy it goes against: <Default> may
+ * stand for thousands.
+ */
+static void
+scope_report(const struct ksmpool *k, const struct pool_rule *rule,
+    struct xml_file *file)
+{
+	const struct conf *c = file->conf;
+
+	for (size_t i = 0; i < c->npolicies; i++) {
+		const struct conf_policy *p = &c->policies[i];
+		enum key_scope theirs = p->share_keys ? SCOPE_POLICY
+						      : SCOPE_ZONE;
+
+		for (size_t j = 0; j < p->nkeys; j++) {
+			if (rule->values.scope == theirs ||
+			    scope_rule(k, p->name, p->keys[j].role) != rule)
+				continue;
+			xml_find(file, CONF_NOTICE, rule->line,
+			    theirs == SCOPE_POLICY
+				? "Scope wins over ShareKeys of the policy: "
+				  "each zone has keys of its own"
+				: "Scope wins over the policy, which has no "
+				  "ShareKeys: all its zones share a key",
+			    p->name, NULL);
+			return;
+		}
+	}
+}
+
 void
 pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
     struct xml_file *file)
@@ -874,6 +931,8 @@ pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
 	for (size_t i = 0; i < k->npools && check_policies; i++) {
 		const struct pool_rule *rule = &k->pools[i];
 
+		if ((rule->set & POOL_SCOPE) != 0)
+			scope_report(k, rule, file);
 		if ((rule->set & POOL_FIXED) != 0 && !fixed_used(c, rule))
 			xml_find(file, CONF_WARNING, rule->line,
 			    "Fixed has no effect: no pool of these has "

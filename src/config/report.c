@@ -409,7 +409,7 @@ pool_json(const struct plan_pool *p)
 	    "algorithm_name", alg_name(p->alg), "size", p->bits,
 	    "strategy", strategy_text(p->strategy),
 	    "zones", (json_int_t)p->policy_conf->zones,
-	    "shared", (int)p->policy_conf->share_keys,
+	    "shared", (int)(p->scope == SCOPE_POLICY),
 	    "passthrough", (int)p->passthrough,
 	    "required", (json_int_t)p->required,
 	    "critical", (json_int_t)p->critical,

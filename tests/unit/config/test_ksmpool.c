@@ -201,6 +201,45 @@ manual_generation_gives_way_to_a_strategy(void **ctx)
 }
 
 static void
+a_scope_wins_over_share_keys_and_says_so_once(void **ctx)
+{
+	struct xml_file file = { .in = CONF_KSMPOOL, .path = "ksmpool.xml" };
+	struct conf c;
+	size_t said = 0;
+
+	(void)ctx;
+	(void)read_text(&c, WITH("<Pools><Default><Scope>policy</Scope>"
+	    "</Default>\n<Pool role='ZSK'><Scope>zone</Scope></Pool></Pools>"));
+	policies_add(&c);
+	c.policies[0].share_keys = true;
+	file.conf = &c;
+	pools_resolve(&own, false, true, &file);
+	assert_int_equal(c.errors, 0);
+	assert_int_equal(pool_of(&c, "default", 0)->scope, SCOPE_POLICY);
+	assert_int_equal(pool_of(&c, "default", 1)->scope, SCOPE_ZONE);
+	assert_int_equal(pool_of(&c, "lab", 0)->scope, SCOPE_POLICY);
+	for (size_t i = 0; i < c.nfindings; i++)
+		said += strstr(c.findings[i].what, "Scope wins over") != NULL;
+	/* <Default> against lab's KSK, the ZSK's against default's. */
+	assert_int_equal(said, 2);
+	done(&c);
+}
+
+static void
+what_is_no_scope_is_refused(void **ctx)
+{
+	static const struct expect wrong = { "owner", NULL, CONF_ERROR, 4,
+		"Scope" };
+	struct conf c;
+
+	(void)ctx;
+	(void)read_text(&c, WITH("<Pools><Default>\n<Scope>everybody</Scope>"
+	    "</Default></Pools>"));
+	expect_said(&wrong, &c);
+	done(&c);
+}
+
+static void
 a_pool_of_an_unknown_policy_is_an_error(void **ctx)
 {
 	static const struct expect unknown = {
@@ -383,6 +422,8 @@ main(void)
 		cmocka_unit_test(every_element_arrives),
 		cmocka_unit_test(the_most_specific_pool_wins_for_each_setting),
 		cmocka_unit_test(manual_generation_gives_way_to_a_strategy),
+		cmocka_unit_test(a_scope_wins_over_share_keys_and_says_so_once),
+		cmocka_unit_test(what_is_no_scope_is_refused),
 		cmocka_unit_test(a_pool_of_an_unknown_policy_is_an_error),
 		cmocka_unit_test(what_a_schema_cannot_say_is_found),
 		cmocka_unit_test(no_finding_shows_a_pin),

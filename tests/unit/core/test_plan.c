@@ -256,6 +256,66 @@ shared_keys_are_one_unit_for_the_policy(void **ctx)
 }
 
 static void
+a_scope_decides_instead_of_share_keys(void **ctx)
+{
+	struct plan_what_if what = PLAN_AS_CONFIGURED;
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.policies[0].share_keys = true;
+	s.gold[0].pool.scope = SCOPE_ZONE;
+	site_plan(&s);
+	assert_int_equal(s.plan.pools[0].scope, SCOPE_POLICY);
+	assert_int_equal(s.plan.pools[0].required, 2);
+	assert_int_equal(s.plan.pools[1].scope, SCOPE_ZONE);
+	assert_int_equal(s.plan.pools[1].required, 20);
+	plan_clear(&s.plan);
+	what.scope = SCOPE_ZONE;
+	assert_int_equal(plan_make(&s.conf, &what, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.pools[0].required, 20);
+	plan_clear(&s.plan);
+	what.scope = SCOPE_POLICY;
+	assert_int_equal(plan_make(&s.conf, &what, &s.plan, NULL), KSM_OK);
+	assert_int_equal(s.plan.pools[1].required, 2);
+	plan_clear(&s.plan);
+}
+
+static void
+what_covered_keys_last(void **ctx)
+{
+	static const struct {
+		const char *what;
+		int64_t zones, lifetime, have, lasts;
+	} cases[] = {
+		{ "none", 10, 90 * DAY, 0, -1 },
+		{ "one short of now", 10, 90 * DAY, 19, -1 },
+		{ "one draw each and the emergency", 10, 90 * DAY, 20,
+		    90 * DAY - 1 },
+		{ "two draws each", 10, 90 * DAY, 30, 180 * DAY - 1 },
+		{ "nearly three", 10, 90 * DAY, 39, 180 * DAY - 1 },
+		{ "never rolls, emergency served", 10, 0, 10, INT64_MAX },
+		{ "never rolls, emergency not", 10, 0, 9, -1 },
+		{ "no zone", 0, 90 * DAY, 0, INT64_MAX },
+	};
+	struct site s;
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		int64_t lasts;
+
+		site_init(&s);
+		s.policies[0].zones = cases[i].zones;
+		s.gold[1].lifetime = cases[i].lifetime;
+		site_plan(&s);
+		lasts = plan_pool_lasts(&s.plan.pools[0], cases[i].have);
+		if (lasts != cases[i].lasts)
+			fail_msg("%s: %lld", cases[i].what, (long long)lasts);
+		plan_clear(&s.plan);
+	}
+}
+
+static void
 what_if_replaces_the_zones_of_all_but_passthrough(void **ctx)
 {
 	struct site s;
@@ -1024,7 +1084,7 @@ a_century_is_planned_for_as_a_month_is(void **ctx)
 
 		site_init(&s);
 		s.gold[0].pool.horizon = cases[i].years * 365 * DAY;
-		s.gold[0].lifetime = cases[i].lifetime;
+		s.gold[1].lifetime = cases[i].lifetime;
 		site_plan(&s);
 		assert_int_equal(s.plan.pools[1].required, cases[i].required);
 		plan_clear(&s.plan);
@@ -1144,6 +1204,8 @@ main(void)
 		cmocka_unit_test(each_strategy_asks_for_its_own_number),
 		cmocka_unit_test(a_fixed_number_counts_once_for_two_lifetimes),
 		cmocka_unit_test(shared_keys_are_one_unit_for_the_policy),
+		cmocka_unit_test(a_scope_decides_instead_of_share_keys),
+		cmocka_unit_test(what_covered_keys_last),
 		cmocka_unit_test(
 		    what_if_replaces_the_zones_of_all_but_passthrough),
 		cmocka_unit_test(all_that_is_coming_counts_against_the_deficit),
