@@ -1084,7 +1084,7 @@ a_century_is_planned_for_as_a_month_is(void **ctx)
 
 		site_init(&s);
 		s.gold[0].pool.horizon = cases[i].years * 365 * DAY;
-		s.gold[1].lifetime = cases[i].lifetime;
+		s.gold[0].lifetime = cases[i].lifetime;
 		site_plan(&s);
 		assert_int_equal(s.plan.pools[1].required, cases[i].required);
 		plan_clear(&s.plan);
