@@ -77,6 +77,7 @@ ok "every command has --help, also as a document"
 
 # The daemon takes every option that ksmctl offers: all of a command's at once,
 # about a key that does not exist, so that nothing comes of it.
+none=ffffffffffffffffffffffffffffffff
 options_of()
 {
 	ctl "$@" --help | sed -n '/^options:/,/^$/p' |
@@ -95,18 +96,20 @@ options_of()
 		DURATION) echo "$option=PT1H" ;;
 		ROLE) echo "$option=ZSK" ;;
 		STATE) echo "$option=ready" ;;
+		SCOPE) echo "$option=zone" ;;
+		ID) echo "$option=$none" ;;
 		TEXT) echo "$option=test" ;;
 		NUMBER:HASH) echo "$option=1:00" ;;
 		*) echo "$option=$value" ;;
 		esac
 	    done
 }
-none=ffffffffffffffffffffffffffffffff
 while read -r name; do
 	case $name in
 	check | monitor | completion | metrics | topup | stop) continue ;;
 	"database backup") operand=/dev/null ;;
 	"repository resume") operand=SoftHSM ;;
+	"backup commit" | "backup rollback" | "backup show") operand=none ;;
 	"key show" | "key retire" | "key destroy" | "inventory "*)
 		operand=$none ;;
 	*) operand= ;;
