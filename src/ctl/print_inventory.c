@@ -5,7 +5,7 @@
 
 /* In the order of what matters. */
 static const char *const sorts[] = { "ours", "missing", "half", "doubled",
-	"orphan", "left", "debris", "foreign", "other" };
+	"orphan", "elsewhere", "left", "debris", "foreign", "other" };
 
 static void
 print_counts(FILE *out, const json_t *r)

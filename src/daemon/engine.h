@@ -268,6 +268,7 @@ enum found_sort {
 	FOUND_HALF,	/* ours, on record or not, and only a half */
 	FOUND_DOUBLED,	/* ours, several objects with its id */
 	FOUND_ORPHAN,	/* id of this installation, whole, not on record */
+	FOUND_ELSEWHERE, /* on record, but of another repository */
 	FOUND_LEFT,	/* on record as history (destroyed, gone), yet there */
 	FOUND_FOREIGN,	/* of other programs, key objects */
 	FOUND_DEBRIS,

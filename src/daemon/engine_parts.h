@@ -115,6 +115,7 @@ struct look {
 	struct look_half *halves;
 	size_t nhalves, ahalves, at_half;
 	struct idmap half_now;	/* half pairs of this look */
+	uint8_t tag[KEY_TAG_LEN]; /* of this installation */
 	struct id_list unfinished; /* destroying, and yet whole */
 	int64_t foreign, nameless;
 	int64_t pages, privates, publics; /* heard so far */
@@ -164,6 +165,8 @@ struct job {
 	char cut[256];	/* it is to end, with these words; "" */
 	size_t at;	/* of its items */
 	int64_t serial_limit, cursor, pages, privates, publics;
+	int64_t living, found;	     /* rows that bear witness, and seen of them */
+	int64_t fresh, fresh_found; /* the same of keys no look has seen yet */
 	struct idmap seen;
 	struct idmap halves; /* a clean: what its first worker saw */
 	bool second;	     /* a clean: its second worker */

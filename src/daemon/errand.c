@@ -56,6 +56,7 @@ static const char *const sort_text[FOUND__COUNT] = {
 	[FOUND_HALF] = "half",
 	[FOUND_DOUBLED] = "doubled",
 	[FOUND_ORPHAN] = "orphan",
+	[FOUND_ELSEWHERE] = "elsewhere",
 	[FOUND_LEFT] = "left",
 	[FOUND_FOREIGN] = "foreign",
 	[FOUND_DEBRIS] = "debris",
@@ -217,6 +218,7 @@ job_forget(struct job *j)
 	idmap_clear(&j->seen);
 	sightings_clear(j);
 	j->cursor = j->pages = j->privates = j->publics = 0;
+	j->living = j->found = j->fresh = j->fresh_found = 0;
 	j->debris = 0;
 }
 
@@ -248,6 +250,8 @@ errand_end(struct engine *e, struct repo *r, const char *why)
 	if (x == NULL)
 		return;
 	done = errand_close(x, why);
+	if (why == NULL)
+		backoff_ok(&r->backoff); /* as a look that went well */
 	if (why != NULL)
 		LOG_REPO(LOGL_WARNING, r, "repository %s: %s ended: %s",
 		    r->name, kind_text[x->kind], why);
@@ -636,9 +640,29 @@ found_sort(const struct repo *r, const struct sighting *s,
 	return FOUND_LEFT;
 }
 
+/* An id that no row of this repository has may be one of another's. */
+static enum found_sort
+orphan_sort(struct engine *e, struct errand_found *f)
+{
+	struct store_key *key = calloc(1, sizeof(*key));
+	enum found_sort sort = FOUND_ORPHAN;
+	struct ksm_fail fail;
+	struct key_id id;
+
+	if (key != NULL && key_id_parse(f->id, &id) &&
+	    store_key_get(e->store, &id, key, &fail) == KSM_OK) {
+		sort = FOUND_ELSEWHERE;
+		f->on_record = true;
+		f->state = key->state;
+	}
+	free(key);
+	return sort;
+}
+
 /* All objects with one id; *at is moved behind them. */
 static bool
-sightings_sort(struct repo *r, const uint8_t tag[KEY_TAG_LEN], size_t *at)
+sightings_sort(struct engine *e, struct repo *r,
+    const uint8_t tag[KEY_TAG_LEN], size_t *at)
 {
 	struct job *j = &r->job;
 	const struct sighting *first = &j->sightings[*at], *s = first;
@@ -666,6 +690,9 @@ sightings_sort(struct repo *r, const uint8_t tag[KEY_TAG_LEN], size_t *at)
 	} while (first->idlen > 0 && *at < j->nsightings &&
 	    sighting_cmp(first, s) == 0);
 	f.sort = found_sort(r, first, &f, tag);
+	if (!f.on_record && f.idlen == KEY_ID_LEN && f.sort != FOUND_OTHER &&
+	    orphan_sort(e, &f) == FOUND_ELSEWHERE)
+		f.sort = FOUND_ELSEWHERE;
 	j->errand->state.counts[f.sort]++;
 	return f.sort == FOUND_OURS || found_add(j->errand, &f);
 }
@@ -688,7 +715,7 @@ job_sort(struct engine *e, struct repo *r)
 
 	store_tag_get(e->store, tag);
 	while (at < j->nsightings && at < stop)
-		if (!sightings_sort(r, tag, &at)) {
+		if (!sightings_sort(e, r, tag, &at)) {
 			errand_end(e, r, "no memory for what was found");
 			return;
 		}
@@ -788,7 +815,7 @@ job_listed(struct engine *e, struct repo *r)
 		j->step = JOB_COMPARE;
 		break;
 	case ERRAND_DESTROY:
-		j->step = JOB_NEXT;
+		j->step = JOB_COMPARE;
 		break;
 	case ERRAND_CLEAN:
 		if (j->second)
@@ -802,6 +829,52 @@ job_listed(struct engine *e, struct repo *r)
 	case ERRAND__COUNT:
 		break;
 	}
+}
+
+/*
+ * "Found nothing, CKR_OK" is what a token says that was emptied or is away: as
+ * in a look, nothing is believed of it before it has shown one key that it
+ * should hold.
+ */
+static void
+witness_note(struct job *j, const struct store_brief *b)
+{
+	bool seen = j->errand->kind == ERRAND_INVENTORY
+	    ? sighting_find(j, &b->id) != NULL
+	    : idmap_find(&j->seen, &b->id) != NULL;
+
+	if (b->serial == 0 || b->serial > j->serial_limit)
+		return;
+	if (b->state == KEY_MADE) {
+		j->fresh++;
+		j->fresh_found += seen;
+	} else if (b->state == KEY_MISSING) {
+		j->found += seen;
+	} else if (key_state_living(b->state)) {
+		j->living++;
+		j->found += seen;
+	}
+}
+
+static bool
+witnesses_agree(struct engine *e, struct repo *r)
+{
+	struct job *j = &r->job;
+	char why[256];
+
+	if (j->living == 0) {
+		j->living = j->fresh;
+		j->found += j->fresh_found;
+	}
+	if (j->living == 0 || j->found > 0)
+		return true;
+	(void)snprintf(why, sizeof(why),
+	    "none of its %lld known keys is in the token: nothing it says is "
+	    "believed, and nothing was done",
+	    (long long)j->living);
+	r->look_wanted = true;
+	errand_end(e, r, why);
+	return false;
 }
 
 static void
@@ -822,14 +895,15 @@ job_compare(struct engine *e, struct repo *r)
 		goto out;
 	}
 	for (size_t i = 0; ok && i < n; i++) {
+		witness_note(j, &rows[i]);
 		if (j->errand->kind == ERRAND_INVENTORY)
 			ok = row_compare(j, &rows[i]);
-		else
+		else if (j->errand->kind == ERRAND_CLEAN)
 			row_note(j, &rows[i]);
 	}
 	if (!ok)
 		errand_end(e, r, "no memory to compare token and database");
-	else if (n == 0) {
+	else if (n == 0 && witnesses_agree(e, r)) {
 		j->cursor = 0;
 		j->step = j->errand->kind == ERRAND_INVENTORY ? JOB_SORT
 							      : JOB_NEXT;
@@ -1027,6 +1101,32 @@ clean_may(struct engine *e, struct repo *r, const struct idmap_entry *seen)
 	return false;
 }
 
+/* A key of another repository, which may be another name of this token. */
+static bool
+clean_elsewhere(struct engine *e, struct repo *r)
+{
+	struct job *j = &r->job;
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail = { .text = "no memory" };
+	enum ksm_err err = KSM_ENOMEM;
+	bool elsewhere = true;
+
+	if (key != NULL)
+		err = store_key_get(e->store, &j->errand->items[j->at].id, key,
+		    &fail);
+	if (err == KSM_ENOENT ||
+	    (err == KSM_OK && strcmp(key->pool.repository, r->name) == 0))
+		elsewhere = false;
+	else if (err == KSM_OK)
+		item_not(j,
+		    "it is on record as %s in repository %.100s: never cleaned",
+		    key_state_text(key->state), key->pool.repository);
+	else
+		item_not(j, "%.250s", fail.text);
+	free(key);
+	return elsewhere;
+}
+
 static void
 clean_next(struct engine *e, struct repo *r)
 {
@@ -1035,7 +1135,7 @@ clean_next(struct engine *e, struct repo *r)
 	const struct idmap_entry *seen = idmap_find(&j->seen, id);
 	struct hsm_msg m = { .type = HSM_DESTROY };
 
-	if (!clean_may(e, r, seen))
+	if (clean_elsewhere(e, r) || !clean_may(e, r, seen))
 		return;
 	if (j->states[j->at] == KEY_QUARANTINED) {
 		if (!key_move_by(e, j->errand, id, KEY_QUARANTINED,
@@ -1165,6 +1265,20 @@ proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
 	return true;
 }
 
+/* A commit may have gone through and what followed it not. */
+static bool
+item_is_destroying(struct engine *e, const struct key_id *id)
+{
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail;
+	bool is = key != NULL &&
+	    store_key_get(e->store, id, key, &fail) == KSM_OK &&
+	    key->state == KEY_DESTROYING;
+
+	free(key);
+	return is;
+}
+
 static void
 proof_act(struct engine *e, struct repo *r, const struct hsm_proof *proof)
 {
@@ -1186,8 +1300,13 @@ proof_act(struct engine *e, struct repo *r, const struct hsm_proof *proof)
 	}
 	if (key->state != KEY_DESTROYING &&
 	    !key_move_by(e, x, &key->id, key->state, KEY_DESTROYING)) {
-		item_not(j, "%.250s",
-		    e->recover ? e->store_why : "its state changed meanwhile");
+		item_not(j, "%.180s%s",
+		    e->recover || e->dead ? e->store_why
+					  : "its state changed meanwhile",
+		    item_is_destroying(e, &key->id)
+			? "; that it is to go is on record, it will be "
+			  "destroyed later"
+			: "");
 		goto out;
 	}
 	j->step = JOB_ACT;

@@ -5,6 +5,7 @@
  * and settle.c acts on them when the token as a whole is believed.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine_parts.h"
 
@@ -139,6 +140,18 @@ half_again(struct repo *r, struct look *l, const struct key_id *id,
 }
 
 /*
+ * Whether a half of it may be cleaned away without an operator's word: only of
+ * what this installation asked for itself. A half of an adopted key may be all
+ * that its maker has left of it, or wants to have.
+ */
+static bool
+half_ours(const struct repo *r, const struct store_brief *b)
+{
+	return !b->claimed &&
+	    memcmp(b->id.bytes, r->look.tag, KEY_TAG_LEN) == 0;
+}
+
+/*
  * Torn while it was made, and no look ever saw it whole: nobody can have it.
  * Made goes by way of quarantined, so that its reason is on record.
  */
@@ -146,8 +159,13 @@ static bool
 judge_torn(struct repo *r, struct look *l, const struct store_brief *b,
     const struct idmap_entry *seen)
 {
-	enum ksm_err err = half_again(r, l, &b->id, seen);
+	enum ksm_err err;
 
+	if (!half_ours(r, b))
+		return b->state != KEY_MADE ||
+		    move_add(l, &b->id, KEY_MADE, KEY_QUARANTINED,
+			half_why(seen));
+	err = half_again(r, l, &b->id, seen);
 	if (err != KSM_OK)
 		return err == KSM_ENOENT;
 	if (b->state == KEY_MADE &&
@@ -171,6 +189,9 @@ judge_unknown(struct repo *r, struct look *l, const struct store_brief *b,
 		    "it was not in the token when looked for");
 	if (sight != SIGHT_HALF)
 		return proof_add(l, &b->id);
+	if (!half_ours(r, b))
+		return move_add(l, &b->id, KEY_UNKNOWN, KEY_GONE,
+		    "only a half of it is in the token; it is left alone");
 	err = half_again(r, l, &b->id, seen);
 	if (err != KSM_OK)
 		return err == KSM_ENOENT;
@@ -247,7 +268,8 @@ look_judge(struct repo *r, struct look *l, const struct store_brief *b)
 	case KEY_UNKNOWN:
 		return judge_unknown(r, l, b, sight, seen);
 	case KEY_GONE:
-		if (sight == SIGHT_NONE)
+		if (sight == SIGHT_NONE ||
+		    (sight == SIGHT_HALF && !half_ours(r, b)))
 			return true;
 		l->again = true;
 		return move_add(l, &b->id, KEY_GONE, KEY_UNKNOWN,

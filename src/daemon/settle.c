@@ -161,6 +161,7 @@ look_list(struct engine *e, struct repo *r)
 	    ? r->conf->deadline
 	    : LOOK_DEADLINE;
 
+	store_tag_get(e->store, l->tag);
 	if (!batch_commit(e) || !unknowns_collect(e, r)) {
 		look_abandon(e, r);
 		return;

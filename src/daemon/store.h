@@ -213,6 +213,7 @@ struct store_brief {
 	enum key_state state, was;
 	bool proved;
 	bool single; /* made with SkipPublicKey: one object is the whole */
+	bool claimed; /* by store_key_adopt: others may know it, too */
 	int alg;
 };
 /*

@@ -343,7 +343,7 @@ enum ksm_err
 store_key_adopt(struct store *st, int64_t pool_row, const struct key_id *id,
     const char *why, ksm_time now, struct ksm_fail *fail)
 {
-	sqlite3_stmt *q = st->stmt[ST_KEY_INTEND];
+	sqlite3_stmt *q = st->stmt[ST_KEY_CLAIM];
 	struct store_key known;
 	char hex[KEY_ID_HEX];
 	enum ksm_err err;
@@ -490,6 +490,7 @@ store_keys_brief(struct store *st, const char *repository, int64_t *cursor,
 		b->proved = sqlite3_column_int(q, 5) != 0;
 		b->single = sqlite3_column_int(q, 6) != 0;
 		b->alg = sqlite3_column_int(q, 7);
+		b->claimed = sqlite3_column_int(q, 8) != 0;
 		*cursor = sqlite3_column_int64(q, 0);
 		(*n)++;
 	}

@@ -125,6 +125,9 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_KEY_INTEND] =
 	    "INSERT INTO key (cka_id, pool, state, since, intended) "
 	    "VALUES (:id, :pool, 'intended', :now, :now)",
+	[ST_KEY_CLAIM] =
+	    "INSERT INTO key (cka_id, pool, state, since, intended, claimed) "
+	    "VALUES (:id, :pool, 'intended', :now, :now, 1)",
 	/* The trigger key_serial carries meta.serial forward. */
 	[ST_KEY_MADE] =
 	    "UPDATE key SET state = 'made', since = :now, why = :why, "
@@ -169,7 +172,7 @@ static const char *const store_sql[ST__COUNT] = {
 	    "AND cka_id <> :but ORDER BY row LIMIT 1",
 	[ST_KEYS_BRIEF] =
 	    "SELECT k.row, k.cka_id, k.serial, k.state, k.was, k.proved, "
-	    "k.single, p.alg FROM key k CROSS JOIN pool p ON p.row = k.pool "
+	    "k.single, p.alg, k.claimed FROM key k CROSS JOIN pool p ON p.row = k.pool "
 	    "WHERE k.row > :cursor AND p.repository = " THE_REPOSITORY
 	    " ORDER BY k.row",
 	[ST_KEYS_LIST] = KEY_LIST "ORDER BY k.row",
