@@ -64,13 +64,26 @@ repository_of(struct command_call *call)
 	return NULL;
 }
 
+/* False: the caller was told. */
+static bool
+ledger_begin(struct command_call *call)
+{
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err = engine_order_begin(call->face->engine,
+	    call_actor(call), &fail);
+
+	if (err != KSM_OK)
+		fail_err(call, err, "failed", &fail);
+	return err == KSM_OK;
+}
+
 /* A change of the ledger is on disk before it is answered. */
 static void
 ledger_answer(struct command_call *call, enum ksm_err err,
     const struct store_backup *b, struct ksm_fail *fail)
 {
-	if (err == KSM_OK)
-		err = store_commit(call->face->store, fail);
+	err = engine_order_end(call->face->engine, err, "keep the ledger",
+	    fail);
 	if (err != KSM_OK)
 		fail_err(call, err, "unknown-backup", fail);
 	else
@@ -94,7 +107,7 @@ begin_start(struct command_call *call)
 	struct store_backup b;
 	enum ksm_err err;
 
-	if (repository == NULL)
+	if (repository == NULL || !ledger_begin(call))
 		return;
 	err = store_backup_begin(call->face->store, repository,
 	    arg_text(call, "label"), text_of(call, "note"),
@@ -110,7 +123,7 @@ rollback_start(struct command_call *call)
 	struct store_backup b;
 	enum ksm_err err;
 
-	if (repository == NULL)
+	if (repository == NULL || !ledger_begin(call))
 		return;
 	err = store_backup_rollback(call->face->store, repository,
 	    arg_text(call, "label"), clock_wall(), call_actor(call), &b, &fail);
@@ -125,7 +138,7 @@ record_start(struct command_call *call)
 	struct store_backup b;
 	enum ksm_err err;
 
-	if (repository == NULL)
+	if (repository == NULL || !ledger_begin(call))
 		return;
 	err = store_backup_record(call->face->store, repository,
 	    arg_integer(call, "started", 0), arg_integer(call, "finished", 0),
@@ -335,6 +348,8 @@ commit_poll(struct command_call *call)
 		    (long long)c->refused);
 		return;
 	}
+	if (!ledger_begin(call))
+		return;
 	err = store_backup_commit(call->face->store, c->backup.repository,
 	    c->backup.label, c->except, c->nexcept, clock_wall(),
 	    call_actor(call), &b, &fail);

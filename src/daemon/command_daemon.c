@@ -160,11 +160,8 @@ log_level_start(struct command_call *call)
 	enum ksm_err err = KSM_OK;
 
 	if (text != NULL && log_level_find(text, &level)) {
-		err = store_history_add(call->face->store, clock_wall(),
-		    call_actor(call), "log level", text,
-		    "until the next reload or start", &fail);
-		if (err == KSM_OK)
-			err = store_commit(call->face->store, &fail);
+		err = engine_note(call->face->engine, call_actor(call),
+		    "log level", text, "until the next reload or start", &fail);
 		if (err != KSM_OK) {
 			fail_err(call, err, "failed", &fail);
 			return;

@@ -210,11 +210,14 @@ command_waits(const struct ctl_request *r)
 	const struct command *c = command_find(r->command, known, sizeof(known));
 	bool may_choose = false;
 
-	if (c == NULL || json_is_true(json_object_get(r->args, "dry_run")))
+	if (c == NULL)
 		return false;
 	for (size_t i = 0; i < c->nargs; i++)
 		may_choose = may_choose || strcmp(c->args[i].name, "wait") == 0;
-	if (may_choose && !json_is_true(json_object_get(r->args, "wait")))
+	/* A dry run of an errand looks through the token as the real one does. */
+	if (may_choose &&
+	    (!json_is_true(json_object_get(r->args, "wait")) ||
+		json_is_true(json_object_get(r->args, "dry_run"))))
 		return false;
 	return c->poll != NULL || (c->more == NULL && c->end != NULL);
 }

@@ -307,6 +307,21 @@ enum ksm_err engine_errand_state(struct engine *e, int64_t ticket,
 void engine_errand_forget(struct engine *e, int64_t ticket);
 
 /*
+ * A change that a command makes in the store by itself is an order, too:
+ * nothing of the engine's open batch may be lost by it, and a database that is
+ * not ours any more takes none. begin; on KSM_OK change the store; then end,
+ * with what the change said. `what` in words, for the log.
+ */
+enum ksm_err engine_order_begin(struct engine *e, struct store_actor who,
+    struct ksm_fail *fail);
+enum ksm_err engine_order_end(struct engine *e, enum ksm_err err,
+    const char *what, struct ksm_fail *fail);
+/* An order that is nothing but its line of history. */
+enum ksm_err engine_note(struct engine *e, struct store_actor who,
+    const char *what, const char *subject, const char *why,
+    struct ksm_fail *fail);
+
+/*
  * Counters since the daemon started, for metrics. Labels are repositories,
  * algorithms, sizes and the groups of PKCS#11 return codes: bounded.
  */

@@ -13,8 +13,8 @@
  * The end of an order. On KSM_OK everything in the open batch goes to disk;
  * otherwise nothing of the order is kept.
  */
-static enum ksm_err
-order_end(struct engine *e, enum ksm_err err, const char *what,
+enum ksm_err
+engine_order_end(struct engine *e, enum ksm_err err, const char *what,
     struct ksm_fail *fail)
 {
 	store_actor_set(e->store, ACTOR_DAEMON);
@@ -26,8 +26,8 @@ order_end(struct engine *e, enum ksm_err err, const char *what,
 }
 
 /* Results that wait go first: what fails now undoes nothing but itself. */
-static enum ksm_err
-order_begin(struct engine *e, struct store_actor who, struct ksm_fail *fail)
+enum ksm_err
+engine_order_begin(struct engine *e, struct store_actor who, struct ksm_fail *fail)
 {
 	enum ksm_err err = batch_may(e, fail);
 
@@ -47,6 +47,18 @@ order_history(struct engine *e, struct store_actor who, const char *what,
 	    why, fail);
 }
 
+enum ksm_err
+engine_note(struct engine *e, struct store_actor who, const char *what,
+    const char *subject, const char *why, struct ksm_fail *fail)
+{
+	enum ksm_err err = engine_order_begin(e, who, fail);
+
+	if (err != KSM_OK)
+		return err;
+	err = order_history(e, who, what, subject, why, fail);
+	return engine_order_end(e, err, what, fail);
+}
+
 /* ---- repositories ------------------------------------------------------ */
 
 enum ksm_err
@@ -62,7 +74,7 @@ engine_repository_resume(struct engine *e, const char *name, bool accept_token,
 		    "there is no repository %s; `ksmctl repository list` names "
 		    "them",
 		    name);
-	if ((err = order_begin(e, who, fail)) != KSM_OK)
+	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		return err;
 	(void)snprintf(why, sizeof(why), "%s%s%s",
 	    accept_token ? "the token is accepted as it is" : "",
@@ -76,7 +88,7 @@ engine_repository_resume(struct engine *e, const char *name, bool accept_token,
 	if (err == KSM_OK)
 		err = order_history(e, who, "repository resumed", r->name, why,
 		    fail);
-	err = order_end(e, err, "resume a repository", fail);
+	err = engine_order_end(e, err, "resume a repository", fail);
 	if (err != KSM_OK)
 		return err;
 	r->row.trouble = TROUBLE_NONE;
@@ -116,7 +128,7 @@ engine_pause(struct engine *e, ksm_time until, const char *reason,
 		    "a pause must end after now");
 	/* Rows that nobody asked for yet go before it begins. */
 	dispatch_drop_queues(e, false);
-	if ((err = order_begin(e, who, fail)) != KSM_OK)
+	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		return err;
 	(void)snprintf(p.reason, sizeof(p.reason), "%s",
 	    reason == NULL ? "" : reason);
@@ -125,7 +137,7 @@ engine_pause(struct engine *e, ksm_time until, const char *reason,
 	err = store_pause_put(e->store, &p, fail);
 	if (err == KSM_OK)
 		err = order_history(e, who, "paused", "", text, fail);
-	err = order_end(e, err, "pause", fail);
+	err = engine_order_end(e, err, "pause", fail);
 	if (err != KSM_OK) {
 		e->pause = was;
 		return err;
@@ -143,14 +155,14 @@ pause_end(struct engine *e, struct store_actor who, const char *why,
     struct ksm_fail *fail)
 {
 	struct store_pause none = { .until = 0, .who = ACTOR_DAEMON };
-	enum ksm_err err = order_begin(e, who, fail);
+	enum ksm_err err = engine_order_begin(e, who, fail);
 
 	if (err != KSM_OK)
 		return err;
 	err = store_pause_put(e->store, &none, fail);
 	if (err == KSM_OK)
 		err = order_history(e, who, "pause ended", "", why, fail);
-	err = order_end(e, err, "end the pause", fail);
+	err = engine_order_end(e, err, "end the pause", fail);
 	if (err != KSM_OK)
 		return err;
 	e->pause = none;
@@ -201,7 +213,7 @@ engine_clock_accept(struct engine *e, const char *reason,
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "there is nothing to accept: the clock is not behind the "
 		    "newest record");
-	if ((err = order_begin(e, who, fail)) != KSM_OK)
+	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		return err;
 	time_format(e->newest, newest);
 	time_format(now, text);
@@ -211,7 +223,7 @@ engine_clock_accept(struct engine *e, const char *reason,
 	err = store_newest_accept(e->store, now, fail);
 	if (err == KSM_OK)
 		err = order_history(e, who, "clock accepted", "", why, fail);
-	err = order_end(e, err, "accept the clock", fail);
+	err = engine_order_end(e, err, "accept the clock", fail);
 	if (err != KSM_OK)
 		return err;
 	e->newest = now;
@@ -270,7 +282,7 @@ engine_key_retire(struct engine *e, const struct key_id *id,
 		err = ksm_failf(fail, KSM_ENOMEM, "retire: no memory");
 		goto out;
 	}
-	if ((err = order_begin(e, who, fail)) != KSM_OK)
+	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		goto out;
 	err = store_key_get(e->store, id, key, fail);
 	if (err == KSM_ENOENT)
@@ -285,7 +297,7 @@ engine_key_retire(struct engine *e, const struct key_id *id,
 	else if (err == KSM_OK)
 		err = store_key_move(e->store, id, key->state, KEY_RETIRED,
 		    reason, engine_wall(e), fail);
-	err = order_end(e, err, "retire a key", fail);
+	err = engine_order_end(e, err, "retire a key", fail);
 	if (err != KSM_OK)
 		goto out;
 	e->tallies_old = true;
@@ -358,7 +370,7 @@ engine_key_adopt(struct engine *e, const struct adopt_want *want,
 		    "repository %s cannot be looked at: %s", r->name,
 		    r->row.reason);
 	if ((err = adopt_pool(e, want, &pool, fail)) != KSM_OK ||
-	    (err = order_begin(e, want->who, fail)) != KSM_OK)
+	    (err = engine_order_begin(e, want->who, fail)) != KSM_OK)
 		return err;
 	key_id_format(&want->id, hex);
 	dispatch_pool_name(&e->plan.pools[pool], name);
@@ -368,7 +380,7 @@ engine_key_adopt(struct engine *e, const struct adopt_want *want,
 	    want->reason, engine_wall(e), fail);
 	if (err == KSM_OK)
 		err = order_history(e, want->who, "key adopt", hex, why, fail);
-	err = order_end(e, err, "adopt a key", fail);
+	err = engine_order_end(e, err, "adopt a key", fail);
 	if (err != KSM_OK)
 		return err;
 	e->tallies_old = true;

@@ -44,6 +44,8 @@ static struct {
 	size_t errand_ids;
 	int64_t errand_uid;
 	int errands, errands_forgotten, adopted, events, committed;
+	int orders, failed_events;
+	bool dead;
 	size_t excepted;
 	struct errand_state errand_state;
 	struct store_pause pause;
@@ -355,8 +357,8 @@ bool
 engine_store_trouble(struct engine *e, char out[256])
 {
 	(void)e;
-	out[0] = '\0';
-	return false;
+	(void)snprintf(out, 256, "%s", fake.dead ? "it was replaced" : "");
+	return fake.dead;
 }
 
 const int64_t metric_bounds_ms[METRIC_BUCKETS] = { 5, 10, 25, 50, 100, 250,
@@ -386,35 +388,48 @@ engine_last_topup(const struct engine *e)
 }
 
 enum ksm_err
+engine_order_begin(struct engine *e, struct store_actor who,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	(void)who;
+	fake.orders++;
+	return fake.dead ? ksm_failf(fail, KSM_EREFUSED, "it was replaced")
+			 : KSM_OK;
+}
+
+enum ksm_err
+engine_order_end(struct engine *e, enum ksm_err err, const char *what,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	(void)what;
+	(void)fail;
+	fake.orders--;
+	return err;
+}
+
+enum ksm_err
+engine_note(struct engine *e, struct store_actor who, const char *what,
+    const char *subject, const char *why, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)who;
+	(void)subject;
+	(void)why;
+	if (fake.dead)
+		return ksm_failf(fail, KSM_EREFUSED, "it was replaced");
+	fake.failed_events += strstr(what, "failed") != NULL;
+	fake.events++;
+	return KSM_OK;
+}
+
+enum ksm_err
 store_newest(struct store *st, ksm_time *out, struct ksm_fail *fail)
 {
 	(void)st;
 	(void)fail;
 	*out = 0;
-	return KSM_OK;
-}
-
-enum ksm_err
-store_commit(struct store *st, struct ksm_fail *fail)
-{
-	(void)st;
-	(void)fail;
-	return KSM_OK;
-}
-
-enum ksm_err
-store_history_add(struct store *st, ksm_time when, struct store_actor who,
-    const char *what, const char *subject, const char *why,
-    struct ksm_fail *fail)
-{
-	(void)st;
-	(void)when;
-	(void)who;
-	(void)subject;
-	(void)why;
-	(void)fail;
-	assert_true(what[0] != '\0');
-	fake.events++;
 	return KSM_OK;
 }
 
@@ -1603,6 +1618,31 @@ the_database_is_checked_by_somebody_else(void **ctx)
 	    "row 3");
 	expect_error(ask(w, Q("database backup", "{\"file\":\"/x\"}")),
 	    "busy", "one is running");
+	/* An attempt is no backup, in the history neither. */
+	assert_int_equal(fake.failed_events, 1);
+}
+
+static void
+a_database_that_was_replaced_takes_no_order(void **ctx)
+{
+	static const char *const orders[] = {
+		Q("log level", "{\"level\":\"debug\"}"),
+		Q("database backup", "{\"file\":\"/x\"}"),
+		Q("backup begin", "{\"note\":\"weekly\"}"),
+		Q("backup rollback", "{\"label\":\"monday\"}"),
+		Q("backup record", "{\"started\":1732500000}"),
+	};
+	struct world *w = *ctx;
+
+	fake.dead = true;
+	for (size_t i = 0; i < nitems(orders); i++) {
+		char *text = ask(w, orders[i]);
+
+		assert_non_null(strstr(text, "it was replaced"));
+		free(text);
+	}
+	assert_int_equal(fake.events, 0);
+	assert_int_not_equal(log_level_get(), LOGL_DEBUG);
 }
 
 static void
@@ -1678,6 +1718,7 @@ the_ledger_is_shown_and_what_is_in_no_backup(void **ctx)
 	expect_error(ask(w, Q("backup record", "{\"started\":1732500000}")),
 	    "refused", "older than");
 	expect_result(ask(w, Q("status", "{}")), CTL_OK, "\"uncovered\":4");
+	assert_int_equal(fake.orders, 0); /* each that began has ended */
 }
 
 static void
@@ -1969,6 +2010,7 @@ main(void)
 		T(a_pause_has_an_end_or_none_and_shows_in_the_status),
 		T(the_history_comes_in_pages_and_is_verified),
 		T(the_database_is_checked_by_somebody_else),
+		T(a_database_that_was_replaced_takes_no_order),
 		T(the_log_level_is_shown_and_set),
 		T(a_backup_is_committed_only_when_its_keys_are_there),
 		T(the_ledger_is_shown_and_what_is_in_no_backup),
