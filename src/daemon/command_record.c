@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ksmpool/log.h"
-
 #define LIST_PAGE   200
 #define VERIFY_PAGE 2000
 
@@ -167,20 +165,6 @@ verify_more(struct command_call *call)
 
 /* ---- the file --------------------------------------------------------- */
 
-/* What became of a backup; that it could not be noted is said, no more. */
-static void
-backup_note(struct command_call *call, const char *to, enum ksm_err err,
-    const struct ksm_fail *fail)
-{
-	struct ksm_fail why = { .text = "" };
-
-	if (engine_note(call->face->engine, call_actor(call),
-		err == KSM_OK ? "database backup" : "database backup failed",
-		to, err == KSM_OK ? "" : fail->text, &why) != KSM_OK)
-		log_warning("database backup %s: it is not in the history: %s",
-		    to, why.text);
-}
-
 static void
 database_done(void *arg, enum ksm_err err, char *const *findings, size_t n,
     const struct ksm_fail *fail)
@@ -188,8 +172,6 @@ database_done(void *arg, enum ksm_err err, char *const *findings, size_t n,
 	struct command_call *call = arg;
 	const char *to = arg_text(call, "file");
 
-	if (to != NULL)
-		backup_note(call, to, err, fail);
 	for (size_t i = 0; i < n; i++)
 		item_send(call, "findings", ctl_text(findings[i]));
 	if (err != KSM_OK) {
@@ -215,7 +197,7 @@ database_start(struct command_call *call)
 		return;
 	}
 	call->face->database(call->face->ctx, arg_text(call, "file"),
-	    database_done, call);
+	    call_actor(call), database_done, call);
 }
 
 static void

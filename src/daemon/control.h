@@ -49,9 +49,10 @@ struct daemon_face {
 	 * --check-database, --copy-database), which reads a snapshot and holds
 	 * nobody up. `done` is called once; `findings` (borrowed) has one line
 	 * of text for each fault; KSM_EBUSY from done: one is running already.
-	 * to NULL: check. forget as with reload.
+	 * to NULL: check. A copy ends a check that runs, and is in the history
+	 * when it has ended, by `who`; forgotten jobs go on to their end.
 	 */
-	void (*database)(void *ctx, const char *to,
+	void (*database)(void *ctx, const char *to, struct store_actor who,
 	    void (*done)(void *arg, enum ksm_err err, char *const *findings,
 		size_t n, const struct ksm_fail *fail),
 	    void *arg);

@@ -57,7 +57,9 @@ struct daemon {
 	struct reader *reader;
 	struct waiter *waiters;
 	struct dbjob *job;
-	void *job_arg; /* who waits for it */
+	void *job_arg; /* who waits for it; NULL: nobody any more */
+	char *job_to;  /* of a backup; NULL: a check */
+	struct store_actor job_who;
 	void (*job_done)(void *arg, enum ksm_err err, char *const *findings,
 	    size_t n, const struct ksm_fail *fail);
 	bool reload_again, allow_empty, allow_empty_next;
@@ -531,20 +533,53 @@ face_log_level_set(void *ctx, enum log_level level)
 	log_level_set(level);
 }
 
+/* An attempt is no backup: the history has what became of it. */
+static void
+backup_note(struct daemon *d, enum ksm_err err, const char *to,
+    struct store_actor who, const struct ksm_fail *fail)
+{
+	struct ksm_fail why = { .text = "" };
+
+	if (engine_note(d->engine, who,
+		err == KSM_OK ? "database backup" : "database backup failed",
+		to, err == KSM_OK ? "" : fail->text, &why) != KSM_OK)
+		log_warning("database backup %s: it is not in the history: %s",
+		    to, why.text);
+}
+
 static void
 database_done(void *ctx, enum ksm_err err, char *const *findings, size_t n,
     const struct ksm_fail *fail)
 {
 	struct daemon *d = ctx;
+	void *arg = d->job_arg;
 
 	d->job = NULL;
-	d->job_done(d->job_arg, err, findings, n, fail);
 	d->job_arg = NULL;
+	if (d->job_to != NULL)
+		backup_note(d, err, d->job_to, d->job_who, fail);
+	free(d->job_to);
+	d->job_to = NULL;
+	if (arg != NULL)
+		d->job_done(arg, err, findings, n, fail);
+}
+
+/* A backup does not wait for somebody's check. */
+static void
+check_end(struct daemon *d)
+{
+	struct ksm_fail fail;
+
+	if (d->job == NULL || d->job_to != NULL)
+		return;
+	dbjob_forget(d->job);
+	(void)ksm_failf(&fail, KSM_EBUSY, "a backup came first");
+	database_done(d, KSM_EBUSY, NULL, 0, &fail);
 }
 
 /* One at a time: each reads the whole file. */
 static void
-face_database(void *ctx, const char *to,
+face_database(void *ctx, const char *to, struct store_actor who,
     void (*done)(void *arg, enum ksm_err err, char *const *findings, size_t n,
 	const struct ksm_fail *fail),
     void *arg)
@@ -553,29 +588,37 @@ face_database(void *ctx, const char *to,
 	struct ksm_fail fail = { .text = "" };
 	enum ksm_err err = KSM_EBUSY;
 
+	if (to != NULL)
+		check_end(d);
 	if (d->job != NULL)
 		(void)ksm_failf(&fail, err,
 		    "the database is being checked or copied already");
 	else {
 		d->job_done = done;
 		d->job_arg = arg;
-		err = dbjob_start(d->event, d->fixed[FIXED_DATABASE], to,
-		    database_done, d, &d->job, &fail);
+		d->job_who = who;
+		d->job_to = to != NULL ? strdup(to) : NULL;
+		err = to != NULL && d->job_to == NULL
+		    ? ksm_failf(&fail, KSM_ENOMEM, "no memory")
+		    : dbjob_start(d->event, d->fixed[FIXED_DATABASE], to,
+			  database_done, d, &d->job, &fail);
 	}
-	if (err != KSM_OK)
+	if (err == KSM_OK)
+		return;
+	if (d->job == NULL)
+		database_done(d, err, NULL, 0, &fail);
+	else
 		done(arg, err, NULL, 0, &fail);
 }
 
+/* What was begun goes on to its end: it is in the history then. */
 static void
 face_database_forget(void *ctx, void *arg)
 {
 	struct daemon *d = ctx;
 
-	if (d->job == NULL || d->job_arg != arg)
-		return;
-	dbjob_forget(d->job);
-	d->job = NULL;
-	d->job_arg = NULL;
+	if (d->job_arg == arg)
+		d->job_arg = NULL;
 }
 
 static void
@@ -931,6 +974,7 @@ daemon_end(struct daemon *d)
 {
 	control_close(d->control);
 	dbjob_forget(d->job);
+	free(d->job_to);
 	reader_free(d->reader);
 	while (d->waiters != NULL) {
 		struct waiter *w = d->waiters;

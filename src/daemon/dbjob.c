@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct dbjob {
 	dbjob_done_fn done;
 	void *arg;
 	bool copy;
+	char *to; /* of a copy */
 	pid_t pid;
 	int pidfd;
 	sd_event_source *on_exit, *on_time;
@@ -106,6 +108,24 @@ lines_read(struct lines *l)
 
 /* ---- the loop -------------------------------------------------------- */
 
+/* What a copy that was killed leaves; store_copy.c gives it its name. */
+static void
+part_remove(const struct dbjob *job)
+{
+	char part[PATH_MAX + 16];
+	int n;
+
+	if (job->to == NULL)
+		return;
+	n = snprintf(part, sizeof(part), "%s.part-%ld-journal", job->to,
+	    (long)job->pid);
+	if (n < 0 || (size_t)n >= sizeof(part))
+		return;
+	(void)unlink(part);
+	part[strlen(part) - strlen("-journal")] = '\0';
+	(void)unlink(part);
+}
+
 static void
 job_free(struct dbjob *job)
 {
@@ -121,10 +141,12 @@ job_free(struct dbjob *job)
 		(void)syscall(SYS_pidfd_send_signal, job->pidfd, SIGKILL, NULL,
 		    0);
 		(void)waitpid(job->pid, NULL, 0);
+		part_remove(job);
 	}
 	fd_close(&job->pidfd);
 	for (size_t i = 0; i < job->n; i++)
 		free(job->findings[i]);
+	free(job->to);
 	free(job);
 }
 
@@ -206,6 +228,8 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	lines_end(&job->out);
 	lines_end(&job->err);
 	fd_close(&job->pidfd);
+	if (job->late || si.si_code != CLD_EXITED)
+		part_remove(job);
 	err = rc == 0 ? job_judge(job, &si, &fail) :
 			ksm_failf(&fail, KSM_ESYS,
 			    "wait for the work on the database: %s",
@@ -252,6 +276,10 @@ dbjob_start(sd_event *event, const char *database, const char *to,
 	job->done = done;
 	job->arg = arg;
 	job->copy = to != NULL;
+	if (to != NULL && (job->to = strdup(to)) == NULL) {
+		err = ksm_failf(fail, KSM_ENOMEM, "%s: no memory", database);
+		goto out;
+	}
 	program_find(path);
 	if (pipe2(says, O_CLOEXEC) == -1 || pipe2(errs, O_CLOEXEC) == -1) {
 		err = ksm_failf(fail, KSM_ESYS, "pipe: %s", strerror(errno));

@@ -320,4 +320,18 @@ equal "rows" "$(grep -o '"id":' "$dir/keys" | wc -l)" 100000
 [ $limit = unlimited ] || [ $(($(peak) - small)) -lt 8192 ] ||
     fail "the daemon grew from $small to $(peak) kB"
 ok "the daemon grew by $(($(peak) - small)) kB"
+# An attempt is no backup, and one whose client is gone goes on.
+exits 2 "a backup over a file that is there is refused" \
+    ctl database backup "$conf"
+check "the history calls it an attempt" sh -c \
+    "'$build/ksmctl' --socket '$sock' history --what 'database backup failed' |
+    grep -q '$conf'"
+timeout 0.02 "$build/ksmctl" --socket "$sock" database backup "$dir/left.db" \
+    >/dev/null 2>&1
+if [ -e "$dir/left.db" ] || ctl history | grep -q "left.db" ||
+    ls "$dir"/left.db.part-* >/dev/null 2>&1; then
+	until_true 10 sh -c "'$build/ksmctl' --socket '$sock' history |
+	    grep -q 'database backup .*left.db'" || fail "nobody ended it"
+fi
+equal "pieces that are left" "$(find "$dir" -name '*.part-*' | wc -l)" 0
 daemon_stop

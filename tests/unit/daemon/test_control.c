@@ -44,7 +44,7 @@ static struct {
 	size_t errand_ids;
 	int64_t errand_uid;
 	int errands, errands_forgotten, adopted, events, committed;
-	int orders, failed_events;
+	int orders;
 	bool dead;
 	size_t excepted;
 	struct errand_state errand_state;
@@ -419,7 +419,7 @@ engine_note(struct engine *e, struct store_actor who, const char *what,
 	(void)why;
 	if (fake.dead)
 		return ksm_failf(fail, KSM_EREFUSED, "it was replaced");
-	fake.failed_events += strstr(what, "failed") != NULL;
+	(void)what;
 	fake.events++;
 	return KSM_OK;
 }
@@ -696,7 +696,7 @@ face_log_level_set(void *ctx, enum log_level level)
 }
 
 static void
-face_database(void *ctx, const char *to,
+face_database(void *ctx, const char *to, struct store_actor who,
     void (*done)(void *arg, enum ksm_err err, char *const *findings, size_t n,
 	const struct ksm_fail *fail),
     void *arg)
@@ -706,6 +706,7 @@ face_database(void *ctx, const char *to,
 	static char *const faults[] = { fault };
 
 	(void)ctx;
+	assert_int_equal(who.uid, getuid());
 	if (to != NULL)
 		done(arg, KSM_EBUSY, NULL, 0, &busy);
 	else
@@ -1618,8 +1619,6 @@ the_database_is_checked_by_somebody_else(void **ctx)
 	    "row 3");
 	expect_error(ask(w, Q("database backup", "{\"file\":\"/x\"}")),
 	    "busy", "one is running");
-	/* An attempt is no backup, in the history neither. */
-	assert_int_equal(fake.failed_events, 1);
 }
 
 static void
