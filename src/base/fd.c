@@ -190,7 +190,10 @@ enum ksm_err
 fd_spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
     pid_t *pid, int *pidfd, struct ksm_fail *fail)
 {
+	int hold[2] = { -1, -1 };
+	enum ksm_err err = KSM_OK;
 	pid_t child;
+	char none;
 
 	if (nfds > SPAWN_FDS)
 		return ksm_failf(fail, KSM_ESYS, "spawn %s: %zu descriptors",
@@ -198,23 +201,38 @@ fd_spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
 	if (access(argv[0], X_OK) == -1)
 		return ksm_failf(fail, KSM_ESYS, "%s: %s", argv[0],
 		    strerror(errno));
+	/*
+	 * The child waits until its pidfd is open: where SIGCHLD is ignored it
+	 * would be gone, and its number somebody else's.
+	 */
+	if (pipe2(hold, O_CLOEXEC) == -1)
+		return ksm_failf(fail, KSM_ESYS, "pipe: %s", strerror(errno));
 	child = fork();
-	if (child == -1)
-		return ksm_failf(fail, KSM_ESYS, "fork for %s: %s", argv[0],
+	if (child == -1) {
+		err = ksm_failf(fail, KSM_ESYS, "fork for %s: %s", argv[0],
 		    strerror(errno));
-	if (child == 0)
+		goto out;
+	}
+	if (child == 0) {
+		(void)close(hold[1]);
+		while (read(hold[0], &none, 1) == -1 && errno == EINTR)
+			;
+		(void)close(hold[0]);
 		child_exec(argv, env != NULL ? env : environ, fds, nfds);
+	}
 	*pidfd = (int)syscall(SYS_pidfd_open, child, 0);
 	if (*pidfd == -1) {
-		int saved = errno;
-
+		err = ksm_failf(fail, KSM_ESYS, "pidfd_open: %s",
+		    strerror(errno));
 		(void)kill(child, SIGKILL);
 		(void)waitpid(child, NULL, 0);
-		return ksm_failf(fail, KSM_ESYS, "pidfd_open: %s",
-		    strerror(saved));
+		goto out;
 	}
 	*pid = child;
-	return KSM_OK;
+out:
+	fd_close(&hold[0]);
+	fd_close(&hold[1]);
+	return err;
 }
 
 enum ksm_err

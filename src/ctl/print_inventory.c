@@ -115,13 +115,13 @@ void
 print_cleaned(FILE *out, const json_t *doc)
 {
 	if (doc_flag(doc, "dry_run")) {
-		print_found(out, json_object_get(doc, "found"));
-		(void)fprintf(out,
-		    "%" PRId64 " %s and %" PRId64 " objects of debris\n",
-		    doc_number(doc, "halves"),
-		    plural(doc_number(doc, "halves"), "half pair",
-			"half pairs"),
-		    doc_number(doc, "debris"));
+		print_key_results(out, doc);
+		if (json_array_size(json_object_get(doc, "keys")) == 0)
+			(void)fprintf(out,
+			    "%" PRId64 " %s of debris would be destroyed\n",
+			    doc_number(doc, "debris"),
+			    plural(doc_number(doc, "debris"), "object",
+				"objects"));
 	} else if (doc_known(doc, "swept"))
 		(void)fprintf(out, "%" PRId64 " %s destroyed\n",
 		    doc_number(doc, "swept"),

@@ -16,6 +16,7 @@
 
 #define FOUND_PAGE     200
 #define PROGRESS_EVERY 250 /* ms */
+#define READERS_EVERY  (60 * 1000) /* ms between inventories of readers */
 #define SETTLE_MOST    (10 * 60 * 1000) /* ms until adopt stops waiting */
 
 /*
@@ -212,6 +213,30 @@ inventory_ask(struct command_call *call)
 	(void)errand_ask(call, &want);
 }
 
+/*
+ * A login and a pass over all objects, for which generators stand still: who
+ * may only look may not do that all the time. False: the caller was told.
+ */
+static bool
+inventory_may(struct command_call *call)
+{
+	static ksm_msec next; /* of all readers together */
+	ksm_msec now = clock_steady();
+
+	if (call->may_act)
+		return true;
+	if (now < next) {
+		command_fail(call, CTL_FAILED, "busy",
+		    "operators are not held up",
+		    "readers may take one inventory a minute; the next in "
+		    "%lld s",
+		    (long long)((next - now + 999) / 1000));
+		return false;
+	}
+	next = now + READERS_EVERY;
+	return true;
+}
+
 static void
 inventory_start(struct command_call *call)
 {
@@ -222,7 +247,7 @@ inventory_start(struct command_call *call)
 		return;
 	if (c->nrepositories == 0)
 		result_send(call, CTL_OK, json_pack("{s:i}", "found", 0));
-	else
+	else if (inventory_may(call))
 		inventory_ask(call);
 }
 
@@ -333,7 +358,7 @@ adopt_start(struct command_call *call)
 	if (c->nrepositories == 0)
 		command_fail(call, CTL_FAILED, "unknown-repository", NULL,
 		    "no repository is configured");
-	else
+	else if (inventory_may(call))
 		inventory_ask(call);
 }
 
@@ -383,18 +408,19 @@ adopt_found(struct command_call *call, const struct errand_found *f)
 	if (!adopt_allowed(call, f))
 		return;
 	(void)key_role_find(arg_text(call, "role"), &want.role);
-	if (arg_bool(call, "dry_run")) {
+	want.dry_run = arg_bool(call, "dry_run");
+	err = engine_key_adopt(call->face->engine, &want, &fail);
+	if (err != KSM_OK) {
+		fail_err(call, err, "unknown-pool", &fail);
+		return;
+	}
+	if (want.dry_run) {
 		result_send(call, CTL_OK, json_pack("{s:b, s:o, s:o}",
 		    "dry_run", 1, "id", ctl_text(f->id), "repository",
 		    ctl_text(want.repository)));
 		return;
 	}
 	errand_close(call);
-	err = engine_key_adopt(call->face->engine, &want, &fail);
-	if (err != KSM_OK) {
-		fail_err(call, err, "unknown-pool", &fail);
-		return;
-	}
 	c->step = STEP_SETTLE;
 	c->since = clock_steady();
 	call->face->kick(call->face->ctx);
@@ -497,7 +523,8 @@ clean_start(struct command_call *call)
 		return;
 	}
 	if (ids == NULL || arg_bool(call, "dry_run")) {
-		inventory_ask(call);
+		if (inventory_may(call))
+			inventory_ask(call);
 		return;
 	}
 	c->nids = json_array_size(ids);
@@ -542,19 +569,44 @@ items_end(struct command_call *call)
 		(json_int_t)c->refused));
 }
 
+/* NULL: as far as record and inventory tell, that half would be cleaned. */
+static const char *
+clean_refusal(const struct errand_found *f)
+{
+	if (f == NULL)
+		return "it is whole and on record, or not in the token";
+	if (f->sort == FOUND_FOREIGN)
+		return "its id is not of this installation";
+	if (f->sort != FOUND_HALF)
+		return "it is no half";
+	if (f->on_record && f->state != KEY_GONE &&
+	    f->state != KEY_DESTROYED && f->state != KEY_CONSUMED &&
+	    f->state != KEY_DESTROYING && f->state != KEY_QUARANTINED)
+		return "it is on record as a key in use or for use";
+	return NULL;
+}
+
 /* Of an inventory: what would be cleaned. */
 static void
 clean_would(struct command_call *call, const struct errand_state *s)
 {
-	struct chore *c = call->state;
+	const json_t *ids = json_object_get(call->args, "ids");
+	struct key_id id;
+	int64_t would = 0;
 
-	for (size_t i = 0; i < s->nfound; i++)
-		if (s->found[i].sort == FOUND_HALF)
-			item_send(call, "found", found_json(c->repositories[0],
-			    &s->found[i]));
+	for (size_t i = 0; i < json_array_size(ids); i++) {
+		const char *text = json_string_value(json_array_get(ids, i));
+		const char *why = key_id_parse(text, &id)
+		    ? clean_refusal(found_of(s, &id)) : "it is no id";
+
+		would += why == NULL;
+		item_send(call, "keys",
+		    json_pack("{s:o, s:b, s:o}", "id", ctl_text(text), "would",
+			why == NULL, "text", text_or_null(why)));
+	}
 	result_send(call, CTL_OK, json_pack("{s:b, s:I, s:I}", "dry_run", 1,
-	    "debris", (json_int_t)s->counts[FOUND_DEBRIS], "halves",
-	    (json_int_t)s->counts[FOUND_HALF]));
+	    "would", (json_int_t)would, "debris",
+	    (json_int_t)s->counts[FOUND_DEBRIS]));
 }
 
 static void

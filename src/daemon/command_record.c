@@ -8,6 +8,7 @@
 
 #define LIST_PAGE   200
 #define VERIFY_PAGE 2000
+#define SCAN_ROWS   5000 /* of the history, in one turn of the loop */
 
 /* ---- history ---------------------------------------------------------- */
 
@@ -31,6 +32,7 @@ history_start(struct command_call *call)
 		.subject = arg_text(call, "subject"),
 		.what = arg_text(call, "what"),
 		.uid = arg_integer(call, "uid", -1),
+		.scan = SCAN_ROWS,
 	};
 	call->state = c;
 }
@@ -58,6 +60,8 @@ history_more(struct command_call *call)
 	struct chronicle *c = call->state;
 	struct store_history *page = calloc(LIST_PAGE, sizeof(*page));
 	struct ksm_fail fail = { .text = "" };
+	uint8_t hash[32];
+	int64_t head = 0;
 	enum ksm_err err;
 	size_t n = 0;
 
@@ -67,12 +71,14 @@ history_more(struct command_call *call)
 	}
 	err = store_history_list(call->face->store, &c->filter, &c->cursor,
 	    page, LIST_PAGE, &n, &fail);
+	if (err == KSM_OK)
+		err = store_history_head(call->face->store, &head, hash, &fail);
 	for (size_t i = 0; err == KSM_OK && i < n; i++)
 		item_send(call, "events", history_json(&page[i]));
 	c->count += (int64_t)n;
 	if (err != KSM_OK)
 		fail_err(call, err, "failed", &fail);
-	else if (n == 0)
+	else if (n == 0 && c->cursor >= head)
 		result_send(call, CTL_OK,
 		    json_pack("{s:I}", "count", (json_int_t)c->count));
 	free(page);

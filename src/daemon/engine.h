@@ -220,6 +220,7 @@ struct adopt_want {
 	enum key_role role;
 	int alg;
 	struct store_actor who;
+	bool dry_run; /* only whether it could be */
 };
 enum ksm_err engine_key_adopt(struct engine *e, const struct adopt_want *want,
     struct ksm_fail *fail);

@@ -370,6 +370,7 @@ engine_key_adopt(struct engine *e, const struct adopt_want *want,
 		    "repository %s cannot be looked at: %s", r->name,
 		    r->row.reason);
 	if ((err = adopt_pool(e, want, &pool, fail)) != KSM_OK ||
+	    want->dry_run ||
 	    (err = engine_order_begin(e, want->who, fail)) != KSM_OK)
 		return err;
 	key_id_format(&want->id, hex);

@@ -301,6 +301,12 @@ struct history_filter {
 	const char *subject;   /* NULL: any */
 	const char *what;      /* NULL: any; else how it begins */
 	int64_t uid;	       /* -1: any */
+	/*
+	 * Rows to look at in one call, 0: all there are. *cursor is moved
+	 * behind them even when none of them was meant; the end is where it
+	 * reaches the head.
+	 */
+	int64_t scan;
 };
 /* Oldest first, paged as store_keys_list is; *cursor is the last number. */
 enum ksm_err store_history_list(struct store *st,

@@ -187,10 +187,14 @@ store_history_list(struct store *st, const struct history_filter *f,
 	sqlite3_stmt *q = st->stmt[f->subject != NULL ?
 		ST_HISTORY_LIST_SUBJECT : ST_HISTORY_LIST];
 	enum ksm_err err = KSM_OK;
+	int64_t stop = INT64_MAX;
 	int rc = SQLITE_DONE;
 
 	*n = 0;
+	if (f->scan > 0 && *cursor < INT64_MAX - f->scan)
+		stop = *cursor + f->scan;
 	if (bind_int(q, ":cursor", *cursor) != SQLITE_OK ||
+	    bind_int(q, ":stop", stop) != SQLITE_OK ||
 	    bind_known(q, ":since", f->since, 0) != SQLITE_OK ||
 	    bind_known(q, ":until", f->until, 0) != SQLITE_OK ||
 	    bind_text(q, ":what", f->what) != SQLITE_OK ||
@@ -212,6 +216,8 @@ store_history_list(struct store *st, const struct history_filter *f,
 	}
 	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
 		err = store_failed(st, "list history", fail);
+	else if (rc == SQLITE_DONE && stop != INT64_MAX)
+		*cursor = stop;
 out:
 	stmt_done(q);
 	return err;

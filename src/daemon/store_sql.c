@@ -36,6 +36,7 @@
 	"number, when_s, uid, pid, what, subject, why, hash "
 #define HISTORY_LIST                                                           \
 	"SELECT " HISTORY_COLUMNS "FROM history WHERE number > :cursor "       \
+	"AND number <= :stop "                                                 \
 	"AND (:since IS NULL OR when_s >= :since) "                            \
 	"AND (:until IS NULL OR when_s < :until) "                             \
 	"AND (:what IS NULL OR substr(what, 1, length(:what)) = :what) "       \

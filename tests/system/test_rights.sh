@@ -82,6 +82,14 @@ for what in status plan 'key list' 'repository list'; do
 	# shellcheck disable=SC2086 # words
 	check "a reader may $what" as $stranger "$readers" '' $what
 done
+# Each is a login and a pass over the token: not as often as somebody likes.
+check "a reader may take an inventory" \
+    as $stranger "$readers" '' inventory
+exits 2 "but not one after the other" as $stranger "$readers" '' inventory
+says "it is told when" "one inventory a minute; the next in" "$dir/out"
+exits 2 "a dry run is one, too" as $stranger "$readers" '' \
+    inventory clean debris --repository SoftHSM --reason x --dry-run
+check "an operator is not held up" as $stranger "$actors" '' inventory
 check "by a supplementary group" as $stranger $stranger "$readers" status
 check "a reader may try what a topup would do" \
     as $stranger "$readers" '' topup --dry-run

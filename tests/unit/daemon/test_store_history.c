@@ -315,8 +315,9 @@ pages_are_filtered_and_in_order(void **ctx)
 		says(b, T0 + i, i % 2 == 0 ? "even" : "odd", subject, "");
 	}
 	for (size_t i = 0; i < nitems(cases); i++) {
+		struct history_filter some = cases[i].f;
 		int64_t cursor = 0, last = 0, first = 0;
-		size_t n, total = 0;
+		size_t n, total = 0, looked = 0;
 
 		do {
 			ok(b, store_history_list(b->st, &cases[i].f, &cursor,
@@ -329,6 +330,15 @@ pages_are_filtered_and_in_order(void **ctx)
 			}
 			total += n;
 		} while (n > 0);
+		/* The same, nine rows looked at in a call: none may be lost. */
+		some.scan = 9;
+		cursor = 0;
+		do {
+			ok(b, store_history_list(b->st, &some, &cursor, page,
+				  nitems(page), &n, &b->fail));
+			looked += n;
+		} while (cursor < 100);
+		assert_int_equal(looked, cases[i].n);
 		assert_int_equal(total, cases[i].n);
 		assert_int_equal(first, cases[i].first);
 	}
