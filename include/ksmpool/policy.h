@@ -70,6 +70,8 @@ struct conf_repository {
 	int64_t keys_per_minute; /* limit when not urgent; 0: none */
 	int64_t recycle_after;	 /* keys per worker process; 0: never */
 	char *sync_path;     /* syncfs(2) here before keys become ready */
+	char *hook;	     /* program run for each key taken; NULL: none */
+	int64_t hook_timeout; /* seconds, default 10 */
 	struct conf_env *env;
 	size_t nenv;
 	struct conf_attribute *attributes; /* at most ATTRIBUTES_MAX */
@@ -95,12 +97,27 @@ bool strategy_find(const char *text, enum strategy *out);
 enum key_scope {
 	SCOPE_KASP,   /* what ShareKeys of kasp.xml says */
 	SCOPE_ZONE,   /* each zone has its own */
+	SCOPE_OWNER,  /* all zones of the policy with one owner share one */
 	SCOPE_POLICY, /* all zones of the policy share one */
 	SCOPE__COUNT
 };
 const char *key_scope_text(enum key_scope s); /* "kasp", "zone" */
-/* Of what an operator may write: "zone" or "policy". */
+/* Of what an operator may write: "zone", "owner" or "policy". */
 bool key_scope_find(const char *text, enum key_scope *out);
+
+/*
+ * What `take` does when no key of the pool may be handed out: it is empty, or
+ * the repository has RequireBackup and no ready key is in a backup.
+ */
+enum on_shortage {
+	SHORTAGE_REFUSE,
+	SHORTAGE_WAIT,      /* the request stays open until there is one */
+	SHORTAGE_GENERATE,  /* as a topup at once, and wait */
+	SHORTAGE_UNCOVERED, /* one in no backup, with a loud record */
+	SHORTAGE__COUNT
+};
+const char *on_shortage_text(enum on_shortage s); /* "refuse" */
+bool on_shortage_find(const char *text, enum on_shortage *out);
 
 /* Pool settings, resolved per policy key by ksmpool-config. */
 struct conf_pool {
@@ -113,6 +130,7 @@ struct conf_pool {
 	int64_t max_per_run;	 /* keys, default 1000 */
 	int64_t fixed;		 /* STRATEGY_FIXED: keys */
 	enum key_scope scope;
+	enum on_shortage on_shortage;
 };
 
 struct conf_key {
@@ -131,6 +149,11 @@ struct conf_policy {
 	char *name;
 	bool passthrough, share_keys;
 	int64_t zones; /* distinct zones on it */
+	/*
+	 * Distinct owners of these zones; a zone that OwnerFile does not name
+	 * is an owner of its own. As zones without OwnerFile.
+	 */
+	int64_t owners;
 	struct conf_key *keys;
 	size_t nkeys;
 	int64_t line;
@@ -150,6 +173,10 @@ struct conf {
 	char *socket_readers; /* group that may look, not act; NULL: none */
 	int log_level; /* enum log_level */
 	char *kasp_file, *zonelist_file, *opendnssec_file; /* NULL: none */
+	char *owner_file;      /* zone to owner; NULL: none */
+	char *handout_journal; /* absolute path */
+	/* Which zone is on which policy (zoneindex.h); -1: not known. */
+	int zones_fd;
 
 	struct conf_repository *repositories;
 	size_t nrepositories;
@@ -166,7 +193,7 @@ struct conf {
 };
 
 void conf_init(struct conf *c);
-void conf_clear(struct conf *c); /* closes pin_fd, frees all */
+void conf_clear(struct conf *c); /* closes pin_fd and zones_fd, frees all */
 
 /*
  * Append one of each. They copy the strings; the pointer returned (NULL: no

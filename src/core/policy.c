@@ -27,8 +27,36 @@ static const char *const strategy_texts[STRATEGY__COUNT] = {
 static const char *const scope_texts[SCOPE__COUNT] = {
 	[SCOPE_KASP] = "kasp",
 	[SCOPE_ZONE] = "zone",
+	[SCOPE_OWNER] = "owner",
 	[SCOPE_POLICY] = "policy",
 };
+
+static const char *const shortage_texts[SHORTAGE__COUNT] = {
+	[SHORTAGE_REFUSE] = "refuse",
+	[SHORTAGE_WAIT] = "wait",
+	[SHORTAGE_GENERATE] = "generate",
+	[SHORTAGE_UNCOVERED] = "uncovered",
+};
+
+const char *
+on_shortage_text(enum on_shortage s)
+{
+	if ((unsigned)s >= SHORTAGE__COUNT)
+		return "?";
+	return shortage_texts[s];
+}
+
+bool
+on_shortage_find(const char *text, enum on_shortage *out)
+{
+	for (int i = 0; i < SHORTAGE__COUNT; i++) {
+		if (strcmp(text, shortage_texts[i]) == 0) {
+			*out = (enum on_shortage)i;
+			return true;
+		}
+	}
+	return false;
+}
 
 const char *
 key_scope_text(enum key_scope s)
@@ -88,6 +116,7 @@ void
 conf_init(struct conf *c)
 {
 	memset(c, 0, sizeof(*c));
+	c->zones_fd = -1;
 }
 
 void
@@ -103,6 +132,7 @@ conf_repository_clear(struct conf_repository *r)
 	if (r->pin_fd >= 0)
 		(void)close(r->pin_fd);
 	free(r->sync_path);
+	free(r->hook);
 	for (size_t i = 0; i < r->nenv; i++) {
 		free(r->env[i].name);
 		free(r->env[i].value);
@@ -131,6 +161,10 @@ conf_clear(struct conf *c)
 	free(c->kasp_file);
 	free(c->zonelist_file);
 	free(c->opendnssec_file);
+	free(c->owner_file);
+	free(c->handout_journal);
+	if (c->zones_fd >= 0)
+		(void)close(c->zones_fd);
 	for (size_t i = 0; i < c->nrepositories; i++)
 		conf_repository_clear(&c->repositories[i]);
 	free(c->repositories);
@@ -182,6 +216,7 @@ conf_repository_add(struct conf *c, const char *name)
 	r->capacity = -1;
 	r->sessions = 1;
 	r->deadline = 120;
+	r->hook_timeout = 10;
 	r->keys_per_minute = 60;
 	c->nrepositories++;
 	return r;
