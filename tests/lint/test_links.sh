@@ -43,7 +43,7 @@ must()
 never ksmpoold xml2 p11-kit dl
 never ksmpool-hsm xml2 sqlite3 systemd crypto ssl
 never ksmpool-config sqlite3 p11-kit systemd crypto
-never ksmctl xml2 sqlite3 p11-kit systemd crypto
+never ksmctl xml2 sqlite3 p11-kit systemd
 must ksmpoold systemd sqlite3 crypto jansson
 must ksmpool-hsm p11-kit jansson
 must ksmpool-config xml2 jansson
