@@ -45,6 +45,7 @@ enum repository_set {
 	SET_RESERVED = 1 << 12,
 	SET_ENV = 1 << 13,
 	SET_ATTRIBUTES = 1 << 14,
+	SET_HOOK = 1 << 15,
 };
 
 /*
@@ -140,6 +141,7 @@ enum pool_set {
 	POOL_MAX_PER_RUN = 1 << 6,
 	POOL_FIXED = 1 << 7,
 	POOL_SCOPE = 1 << 8,
+	POOL_SHORTAGE = 1 << 9,
 };
 
 /* <Default> (neither policy nor role) or <Pool>. */
@@ -159,7 +161,8 @@ struct ksmpool {
 	struct pool_rule *pools;
 	size_t npools;
 	int64_t pin_line;
-	int64_t user_line, group_line, readers_line; /* 0: not written */
+	/* 0: not written; owner_line: the first Scope of owners */
+	int64_t user_line, group_line, readers_line, owner_line, journal_line;
 };
 
 /* Paths, user and log level go into file->conf. */

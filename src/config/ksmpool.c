@@ -20,6 +20,7 @@ enum pool_part {
 	P_MAXPERRUN,
 	P_FIXED,
 	P_SCOPE,
+	P_SHORTAGE,
 	P__COUNT
 };
 
@@ -28,6 +29,7 @@ enum ksmpool_id {
 	M_POLICY,
 	M_POLICYFILE,
 	M_ZONELISTFILE,
+	M_OWNERFILE,
 	M_OPENDNSSEC,
 	M_LIST,
 	M_REPOSITORY,
@@ -50,6 +52,7 @@ enum ksmpool_id {
 	M_RATE,
 	M_RECYCLE,
 	M_RESERVED,
+	M_HOOK,
 	M_ATTRIBUTES,
 	M_PRIVATE,
 	M_PRIVATE_ADD,
@@ -64,6 +67,7 @@ enum ksmpool_id {
 	M_DAEMON = M_POOL + P__COUNT,
 	M_STATEDIR,
 	M_DATABASE,
+	M_JOURNAL,
 	M_SOCKET,
 	M_SOCKET_PATH,
 	M_SOCKET_GROUP,
@@ -75,10 +79,13 @@ enum ksmpool_id {
 
 #define DAY   INT64_C(86400)
 #define YEARS (INT64_C(365) * DAY)
+#define HOOK_TIMEOUT_MAX 600
 
 static const char *const strategies[] = { "formula", "minimum", "fixed",
 	"manual", "fill", NULL };
-static const char *const scopes[] = { "zone", "policy", NULL };
+static const char *const scopes[] = { "zone", "owner", "policy", NULL };
+static const char *const shortages[] = { "refuse", "wait", "generate",
+	"uncovered", NULL };
 static const char *const overdues[] = { "wait", "kill", NULL };
 static const char *const levels[] = { "error", "warning", "notice", "info",
 	"debug", NULL };
@@ -101,7 +108,9 @@ static const char *const levels[] = { "error", "warning", "notice", "info",
 		    .hi = 10000000 },                                          \
 	    [(base) + P_FIXED] = { "Fixed", base, XML_NUMBER, .lo = 0,         \
 		    .hi = 10000000 },                                          \
-	    [(base) + P_SCOPE] = { "Scope", base, XML_WORD, .words = scopes }
+	    [(base) + P_SCOPE] = { "Scope", base, XML_WORD, .words = scopes }, \
+	    [(base) + P_SHORTAGE] = { "OnShortage", base, XML_WORD,            \
+		    .words = shortages }
 
 /* conf/ksmpool.rng says the same; a test holds them together. */
 static const struct xml_rule rules[M__COUNT] = {
@@ -110,6 +119,7 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_POLICY] = { "Policy", M_KSMPOOL, XML_PARENT, XML_REQUIRED, .lo = 0 },
 	[M_POLICYFILE] = { "PolicyFile", M_POLICY, XML_TEXT, .lo = 0 },
 	[M_ZONELISTFILE] = { "ZoneListFile", M_POLICY, XML_TEXT, .lo = 0 },
+	[M_OWNERFILE] = { "OwnerFile", M_POLICY, XML_TEXT, .lo = 0 },
 	[M_OPENDNSSEC] = { "OpenDNSSEC", M_POLICY, XML_TEXT, .lo = 0 },
 
 	[M_LIST] = { "RepositoryList", M_KSMPOOL, XML_PARENT, .lo = 0 },
@@ -143,6 +153,8 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_RECYCLE] = { "RecycleAfter", M_REPOSITORY, XML_NUMBER, .lo = 0,
 	    .hi = 1000000000 },
 	[M_RESERVED] = { "InitReserved", M_REPOSITORY, XML_TEXT, .lo = 0 },
+	[M_HOOK] = { "Hook", M_REPOSITORY, XML_TEXT, 0,
+	    { { "timeout", false } }, .lo = 0 },
 	[M_ATTRIBUTES] = { "Attributes", M_REPOSITORY, XML_PARENT, .lo = 0 },
 	[M_PRIVATE] = { "Private", M_ATTRIBUTES, XML_PARENT, .lo = 0 },
 	[M_PRIVATE_ADD] = { "Add", M_PRIVATE, XML_TEXT, XML_MANY,
@@ -167,6 +179,7 @@ static const struct xml_rule rules[M__COUNT] = {
 	[M_DAEMON] = { "Daemon", M_KSMPOOL, XML_PARENT, .lo = 0 },
 	[M_STATEDIR] = { "StateDirectory", M_DAEMON, XML_TEXT, .lo = 0 },
 	[M_DATABASE] = { "Database", M_DAEMON, XML_TEXT, .lo = 0 },
+	[M_JOURNAL] = { "HandoutJournal", M_DAEMON, XML_TEXT, .lo = 0 },
 	[M_SOCKET] = { "Socket", M_DAEMON, XML_PARENT, .lo = 0 },
 	[M_SOCKET_PATH] = { "Path", M_SOCKET, XML_TEXT, .lo = 0 },
 	[M_SOCKET_GROUP] = { "Group", M_SOCKET, XML_TEXT, .lo = 0 },
@@ -445,6 +458,25 @@ attribute_take(struct reading *m, const struct xml_node *n)
 	m->draft->set |= SET_ATTRIBUTES;
 }
 
+/* In seconds of *out, which stays as it is when it is not given or wrong. */
+static void
+hook_open(struct reading *m, const struct xml_node *n)
+{
+	struct ksm_fail fail = { .err = KSM_OK };
+	int64_t timeout = 0;
+
+	if (n->attrs[0] == NULL || m->draft == NULL)
+		return;
+	if (duration_parse(n->attrs[0], DURATION_POSITIVE, &timeout, NULL,
+		&fail) != KSM_OK ||
+	    timeout < 1 || timeout > HOOK_TIMEOUT_MAX)
+		xml_find(m->file, CONF_ERROR, n->line,
+		    "timeout is not a duration it can be", n->attrs[0],
+		    "a duration from PT1S to PT10M, such as PT10S");
+	else
+		m->draft->r.hook_timeout = timeout;
+}
+
 static void
 overdue_open(struct reading *m, const struct xml_node *n)
 {
@@ -628,6 +660,10 @@ repository_value(struct reading *m, const struct xml_node *n)
 			text_set(m, &d->r.init_reserved, strdup(n->text));
 		d->set |= SET_RESERVED;
 		break;
+	case M_HOOK:
+		path_set(m, &d->r.hook, n);
+		d->set |= SET_HOOK;
+		break;
 	case M_PRIVATE_ADD:
 	case M_PRIVATE_REMOVE:
 	case M_PUBLIC_ADD:
@@ -781,6 +817,12 @@ pool_value(struct reading *m, int part, const struct xml_node *n)
 	case P_SCOPE:
 		(void)key_scope_find(n->text, &v->scope);
 		m->pool.set |= POOL_SCOPE;
+		if (v->scope == SCOPE_OWNER && m->out->owner_line == 0)
+			m->out->owner_line = n->line;
+		break;
+	case P_SHORTAGE:
+		(void)on_shortage_find(n->text, &v->on_shortage);
+		m->pool.set |= POOL_SHORTAGE;
 		break;
 	default:
 		break;
@@ -810,6 +852,8 @@ pool_apply(const struct pool_rule *rule, struct conf_pool *out)
 		out->fixed = v->fixed;
 	if ((rule->set & POOL_SCOPE) != 0)
 		out->scope = v->scope;
+	if ((rule->set & POOL_SHORTAGE) != 0)
+		out->on_shortage = v->on_shortage;
 }
 
 /* 0 <Default>, 1 role, 2 policy, 3 both: later ones win. */
@@ -897,10 +941,13 @@ scope_report(const struct ksmpool *k, const struct pool_rule *rule,
 				continue;
 			xml_find(file, CONF_NOTICE, rule->line,
 			    theirs == SCOPE_POLICY
-				? "Scope wins over ShareKeys of the policy: "
-				  "each zone has keys of its own"
+				? rule->values.scope == SCOPE_OWNER
+				    ? "Scope wins over ShareKeys of the "
+				      "policy: each owner has keys of its own"
+				    : "Scope wins over ShareKeys of the "
+				      "policy: each zone has keys of its own"
 				: "Scope wins over the policy, which has no "
-				  "ShareKeys: all its zones share a key",
+				  "ShareKeys: its zones share keys",
 			    p->name, NULL);
 			return;
 		}
@@ -965,6 +1012,9 @@ on_open(void *ctx, const struct xml_node *n)
 	case M_OVERDUE:
 		overdue_open(m, n);
 		break;
+	case M_HOOK:
+		hook_open(m, n);
+		break;
 	case M_DEFAULT:
 	case M_POOL:
 		pool_open(m, n);
@@ -1009,6 +1059,9 @@ daemon_value(struct reading *m, const struct xml_node *n)
 	case M_ZONELISTFILE:
 		path_set(m, &m->out->zonelist, n);
 		break;
+	case M_OWNERFILE:
+		path_set(m, &c->owner_file, n);
+		break;
 	case M_OPENDNSSEC:
 		path_set(m, &m->out->opendnssec, n);
 		break;
@@ -1017,6 +1070,10 @@ daemon_value(struct reading *m, const struct xml_node *n)
 		break;
 	case M_DATABASE:
 		path_set(m, &c->database, n);
+		break;
+	case M_JOURNAL:
+		path_set(m, &c->handout_journal, n);
+		m->out->journal_line = n->line;
 		break;
 	case M_SOCKET_PATH:
 		/* sockaddr_un.sun_path is 108 bytes with its NUL */
@@ -1090,7 +1147,19 @@ static enum ksm_err
 reading_end(struct reading *m, enum ksm_err err,
     const struct xml_result *result, struct ksm_fail *fail)
 {
+	const struct conf *c = m->file->conf;
+
 	free(m->pool.policy);
+	if (m->out->owner_line != 0 && c->owner_file == NULL)
+		xml_find(m->file, CONF_ERROR, m->out->owner_line,
+		    "Scope of owners, and nothing says whose a zone is",
+		    "owner", "OwnerFile in <Policy>, or another Scope");
+	if (c->handout_journal != NULL && c->database != NULL &&
+	    strcmp(c->handout_journal, c->database) == 0)
+		xml_find(m->file, CONF_ERROR, m->out->journal_line,
+		    "HandoutJournal and Database are the same file",
+		    c->handout_journal, "a file of its own, best on another "
+		    "disk");
 	if (err == KSM_OK && m->err != KSM_OK)
 		err = ksm_failf(
 		    fail, m->err, "%s: %s", m->file->path, m->fail.text);

@@ -93,6 +93,10 @@ repository_refine(struct conf_repository *r, struct draft *own)
 		r->recycle_after = o->recycle_after;
 	if ((own->set & SET_SYNC) != 0)
 		text_move(&r->sync_path, &o->sync_path);
+	if ((own->set & SET_HOOK) != 0) {
+		text_move(&r->hook, &o->hook);
+		r->hook_timeout = o->hook_timeout;
+	}
 	if ((own->set & SET_RESERVED) != 0)
 		text_move(&r->init_reserved, &o->init_reserved);
 	if ((own->set & SET_ENV) != 0) {
@@ -175,6 +179,12 @@ settings_default(struct conf *c, struct ksm_fail *fail)
 	if (c->database == NULL &&
 	    asprintf(&c->database, "%s/ksmpool.db", c->state_dir) == -1) {
 		c->database = NULL;
+		return no_memory(fail);
+	}
+	if (c->handout_journal == NULL &&
+	    asprintf(&c->handout_journal, "%s/handout.journal",
+		c->state_dir) == -1) {
+		c->handout_journal = NULL;
 		return no_memory(fail);
 	}
 	if (c->socket_path == NULL)
@@ -297,7 +307,8 @@ zonelist_load(const struct inputs *in, struct loaded *l, struct parts *p,
 		    conf_policy_find(c, n->policy);
 
 		if (found != NULL)
-			c->policies[found - c->policies].zones = n->zones;
+			c->policies[found - c->policies].zones =
+			    c->policies[found - c->policies].owners = n->zones;
 	}
 	if (!result.opened)
 		c->zonelist = ZONELIST_VANISHED;

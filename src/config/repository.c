@@ -254,6 +254,37 @@ token_check(struct xml_file *file, const struct conf_repository *r)
 		    r->name, "TokenLabel or TokenURI");
 }
 
+/* It runs as the daemon's user: nobody else may choose what it does. */
+static void
+hook_check(struct xml_file *file, const struct conf_repository *r, bool here)
+{
+	enum conf_severity bad = here ? CONF_ERROR : CONF_WARNING;
+	struct stat st;
+	char what[160];
+
+	if (stat(r->hook, &st) == -1) {
+		if (errno == EACCES) {
+			xml_find(file, CONF_NOTICE, r->line,
+			    "the hook cannot be looked at by this user; the "
+			    "daemon's user must be able to run it",
+			    r->hook, NULL);
+			return;
+		}
+		(void)snprintf(what, sizeof(what),
+		    "the hook is not on this host: %s", strerror(errno));
+		xml_find(file, bad, r->line, what, r->hook,
+		    "a program that is run for each key taken");
+	} else if (!S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) {
+		xml_find(file, bad, r->line, "the hook is not a program",
+		    r->hook, "a file that can be executed");
+	} else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+		xml_find(file, bad, r->line,
+		    "others than its owner can change the hook", r->hook,
+		    "mode 0755 or less; it is %04o",
+		    (unsigned)(st.st_mode & 07777));
+	}
+}
+
 void
 repositories_check(struct conf *c, bool here)
 {
@@ -268,6 +299,8 @@ repositories_check(struct conf *c, bool here)
 		module_check(&file, r, here);
 		token_check(&file, r);
 		module_twice_check(&file, c, i);
+		if (r->hook != NULL)
+			hook_check(&file, r, here);
 		if (r->pin == PIN_FILE)
 			pin_file_check(&file, r, here);
 		else if (r->pin == PIN_NONE && (r->faulty & SET_PIN) == 0)

@@ -113,7 +113,7 @@ static json_t *
 settings_out(const struct conf *c)
 {
 	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
-	    "s:o, s:o, s:o, s:s, s:I}",
+	    "s:o, s:o, s:o, s:o, s:o, s:s, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "settings",
 	    "file", text_out(c->file),
 	    "state_dir", text_out(c->state_dir),
@@ -126,6 +126,8 @@ settings_out(const struct conf *c)
 	    "kasp_file", text_out(c->kasp_file),
 	    "zonelist_file", text_out(c->zonelist_file),
 	    "opendnssec_file", text_out(c->opendnssec_file),
+	    "owner_file", text_out(c->owner_file),
+	    "handout_journal", text_out(c->handout_journal),
 	    "zonelist", zonelist_texts[c->zonelist],
 	    "zones", (json_int_t)c->zones);
 }
@@ -166,7 +168,7 @@ repository_out(const struct conf_repository *r)
 	attributes = attributes_out(r);
 	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, "
 	    "s:I, s:b, s:b, s:b, s:b, s:i, s:I, s:s, s:I, s:I, s:I, s:o, s:o, "
-	    "s:o, s:o, s:I}",
+	    "s:I, s:o, s:o, s:o, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "repository",
 	    "name", text_out(r->name),
 	    "module", text_out(r->module),
@@ -188,6 +190,8 @@ repository_out(const struct conf_repository *r)
 	    "keys_per_minute", (json_int_t)r->keys_per_minute,
 	    "recycle_after", (json_int_t)r->recycle_after,
 	    "sync_path", text_out(r->sync_path),
+	    "hook", text_out(r->hook),
+	    "hook_timeout", (json_int_t)r->hook_timeout,
 	    "env", env,
 	    "attributes", attributes,
 	    "file", text_out(r->file),
@@ -198,7 +202,7 @@ static json_t *
 key_out(const struct conf_key *k)
 {
 	return json_pack("{s:s, s:i, s:i, s:I, s:o, s:I, s:b, s:I, "
-	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}}",
+	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}}",
 	    "role", key_role_text(k->role), "alg", k->alg, "bits", k->bits,
 	    "lifetime", (json_int_t)k->lifetime,
 	    "repository", text_out(k->repository),
@@ -214,7 +218,8 @@ key_out(const struct conf_key *k)
 	    "low_water", (json_int_t)k->pool.low_water,
 	    "max_per_run", (json_int_t)k->pool.max_per_run,
 	    "fixed", (json_int_t)k->pool.fixed,
-	    "scope", key_scope_text(k->pool.scope));
+	    "scope", key_scope_text(k->pool.scope),
+	    "on_shortage", on_shortage_text(k->pool.on_shortage));
 }
 
 static json_t *
@@ -228,12 +233,13 @@ policy_out(const struct conf_policy *p)
 			return NULL;
 		}
 	}
-	return json_pack("{s:i, s:s, s:o, s:b, s:b, s:I, s:o, s:I}",
+	return json_pack("{s:i, s:s, s:o, s:b, s:b, s:I, s:I, s:o, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "policy",
 	    "name", text_out(p->name),
 	    "passthrough", (int)p->passthrough,
 	    "share_keys", (int)p->share_keys,
-	    "zones", (json_int_t)p->zones, "keys", keys,
+	    "zones", (json_int_t)p->zones,
+	    "owners", (json_int_t)p->owners, "keys", keys,
 	    "line", (json_int_t)p->line);
 }
 
@@ -254,7 +260,7 @@ conf_encode(const struct conf *c, conf_emit_fn emit, void *ctx,
 {
 	enum ksm_err err;
 
-	err = packet_emit(settings_out(c), -1, emit, ctx, fail);
+	err = packet_emit(settings_out(c), c->zones_fd, emit, ctx, fail);
 	for (size_t i = 0; i < c->nrepositories && err == KSM_OK; i++) {
 		const struct conf_repository *r = &c->repositories[i];
 
@@ -363,11 +369,12 @@ ranges_in(const struct range *ranges, size_t n, struct ksm_fail *fail)
 	return err;
 }
 
+/* Takes *fd over: the zones, where there is one. */
 static enum ksm_err
-settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
+settings_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 {
 	json_t *file, *state_dir, *database, *path, *group, *readers, *user;
-	json_t *kasp, *zonelist, *opendnssec;
+	json_t *kasp, *zonelist, *opendnssec, *owners, *journal;
 	json_int_t zones;
 	json_error_t where;
 	const char *state;
@@ -375,13 +382,15 @@ settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 	enum ksm_err err;
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:o, s:o, "
-	    "s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:s, s:I !}",
+	    "s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:s, "
+	    "s:I !}",
 	    "v", &v, "type", &state, "file", &file, "state_dir", &state_dir,
 	    "database", &database, "socket_path", &path,
 	    "socket_group", &group, "socket_readers", &readers,
 	    "user", &user, "log_level", &level,
 	    "kasp_file", &kasp, "zonelist_file", &zonelist,
-	    "opendnssec_file", &opendnssec, "zonelist", &state,
+	    "opendnssec_file", &opendnssec, "owner_file", &owners,
+	    "handout_journal", &journal, "zonelist", &state,
 	    "zones", &zones) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "settings: %s", where.text);
 	if (!word_in(state, zonelist_texts, nitems(zonelist_texts), &word))
@@ -398,6 +407,8 @@ settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 	}
 	c->zonelist = (enum zonelist_state)word;
 	c->zones = zones;
+	c->zones_fd = *fd;
+	*fd = -1;
 	c->log_level = level;
 	const struct text_field fields[] = {
 		{ "file", file, &c->file },
@@ -410,6 +421,8 @@ settings_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 		{ "kasp_file", kasp, &c->kasp_file },
 		{ "zonelist_file", zonelist, &c->zonelist_file },
 		{ "opendnssec_file", opendnssec, &c->opendnssec_file },
+		{ "owner_file", owners, &c->owner_file },
+		{ "handout_journal", journal, &c->handout_journal },
 	};
 	err = texts_in(fields, nitems(fields), fail);
 	if (err != KSM_OK)
@@ -503,8 +516,9 @@ static enum ksm_err
 repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 {
 	json_t *module, *label, *serial, *uri, *reserved, *pin_path, *sync;
-	json_t *env, *attributes, *file;
+	json_t *env, *attributes, *file, *hook;
 	json_int_t capacity, deadline, kill_after, rate, recycle, line;
+	json_int_t hook_timeout;
 	int v, backup, skip, extract, search, sessions, pin, overdue;
 	const char *name, *type, *pin_text, *overdue_text;
 	struct conf_repository *r;
@@ -513,7 +527,7 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:s, s:o, "
 	    "s:o, s:o, s:o, s:o, s:s, s:o, s:I, s:b, s:b, s:b, s:b, s:i, s:I, "
-	    "s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I !}",
+	    "s:s, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:I !}",
 	    "v", &v, "type", &type, "name", &name, "module", &module,
 	    "token_label", &label, "token_serial", &serial, "token_uri", &uri,
 	    "init_reserved", &reserved, "pin", &pin_text,
@@ -523,7 +537,8 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	    "sessions", &sessions, "deadline", &deadline,
 	    "on_overdue", &overdue_text, "kill_after", &kill_after,
 	    "keys_per_minute", &rate, "recycle_after", &recycle,
-	    "sync_path", &sync, "env", &env, "attributes", &attributes,
+	    "sync_path", &sync, "hook", &hook, "hook_timeout", &hook_timeout,
+	    "env", &env, "attributes", &attributes,
 	    "file", &file, "line", &line) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "repository: %s",
 		    where.text);
@@ -548,6 +563,7 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 		{ "kill_after", kill_after, 0, INT32_MAX },
 		{ "keys_per_minute", rate, 0, INT32_MAX },
 		{ "recycle_after", recycle, 0, INT64_MAX },
+		{ "hook_timeout", hook_timeout, 1, 600 },
 		{ "line", line, 0, INT64_MAX },
 	};
 	err = ranges_in(ranges, nitems(ranges), fail);
@@ -571,6 +587,7 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	r->kill_after = kill_after;
 	r->keys_per_minute = rate;
 	r->recycle_after = recycle;
+	r->hook_timeout = hook_timeout;
 	r->line = line;
 	const struct text_field fields[] = {
 		{ "module", module, &r->module },
@@ -580,6 +597,7 @@ repository_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 		{ "init_reserved", reserved, &r->init_reserved },
 		{ "pin_path", pin_path, &r->pin_path },
 		{ "sync_path", sync, &r->sync_path },
+		{ "hook", hook, &r->hook },
 		{ "file", file, &r->file },
 	};
 	err = texts_in(fields, nitems(fields), fail);
@@ -599,6 +617,8 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 	json_int_t lifetime, standby, line, horizon, minimum, rolls, growth;
 	json_int_t low_water, max_per_run, fixed;
 	const char *role_text, *repository, *strategy, *scope_text;
+	const char *shortage_text;
+	enum on_shortage shortage;
 	enum strategy how = STRATEGY_FORMULA;
 	enum key_scope scope = SCOPE_KASP;
 	enum key_role role = ROLE_KSK;
@@ -609,7 +629,7 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:s, s:i, s:i, s:I, "
 	    "s:s, s:I, s:b, s:I, "
-	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s !} !}",
+	    "s:{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s !} !}",
 	    "role", &role_text, "alg", &alg, "bits", &bits,
 	    "lifetime", &lifetime, "repository", &repository,
 	    "standby", &standby, "manual_rollover", &manual, "line", &line,
@@ -617,7 +637,7 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 	    "minimum_horizon", &minimum, "emergency_rolls", &rolls,
 	    "growth", &growth, "low_water", &low_water,
 	    "max_per_run", &max_per_run, "fixed", &fixed,
-	    "scope", &scope_text) == -1)
+	    "scope", &scope_text, "on_shortage", &shortage_text) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "key: %s", where.text);
 	if (!key_role_find(role_text, &role))
 		return ksm_failf(fail, KSM_EPROTO, "key: unknown role");
@@ -626,6 +646,9 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 	if (strcmp(scope_text, key_scope_text(SCOPE_KASP)) != 0 &&
 	    !key_scope_find(scope_text, &scope))
 		return ksm_failf(fail, KSM_EPROTO, "key: unknown scope");
+	if (!on_shortage_find(shortage_text, &shortage))
+		return ksm_failf(fail, KSM_EPROTO,
+		    "key: unknown on_shortage");
 	if (alg_find(alg) == NULL)
 		return ksm_failf(fail, KSM_EPROTO,
 		    "key: algorithm %d is not supported", alg);
@@ -666,6 +689,7 @@ key_in(struct conf_policy *p, json_t *root, struct ksm_fail *fail)
 	k->pool.max_per_run = max_per_run;
 	k->pool.fixed = fixed;
 	k->pool.scope = scope;
+	k->pool.on_shortage = shortage;
 	k->repository = strdup(repository);
 	if (k->repository == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "out of memory");
@@ -677,23 +701,25 @@ policy_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 {
 	int v, passthrough, share;
 	const char *name, *type;
-	json_int_t zones, line;
+	json_int_t zones, owners, line;
 	struct conf_policy *p;
 	json_error_t where;
 	enum ksm_err err;
 	json_t *keys;
 
 	if (json_unpack_ex(root, &where, JSON_STRICT,
-	    "{s:i, s:s, s:s, s:b, s:b, s:I, s:o, s:I !}",
+	    "{s:i, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:I !}",
 	    "v", &v, "type", &type, "name", &name,
 	    "passthrough", &passthrough, "share_keys", &share,
-	    "zones", &zones, "keys", &keys, "line", &line) == -1)
+	    "zones", &zones, "owners", &owners, "keys", &keys,
+	    "line", &line) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "policy: %s", where.text);
 	if (c->npolicies >= POLICIES_MAX)
 		return ksm_failf(fail, KSM_EPROTO, "more than %d policies",
 		    POLICIES_MAX);
 	const struct range ranges[] = {
 		{ "zones", zones, 0, INT64_MAX },
+		{ "owners", owners, 0, zones },
 		{ "line", line, 0, INT64_MAX },
 	};
 	err = ranges_in(ranges, nitems(ranges), fail);
@@ -710,6 +736,7 @@ policy_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 	p->passthrough = passthrough != 0;
 	p->share_keys = share != 0;
 	p->zones = zones;
+	p->owners = owners;
 	p->line = line;
 	for (size_t i = 0; i < json_array_size(keys) && err == KSM_OK; i++)
 		err = key_in(p, json_array_get(keys, i), fail);
@@ -846,14 +873,15 @@ conf_decode(struct conf_decoder *d, const char *text, size_t len, int fd,
 		    "settings came twice");
 		goto out;
 	}
-	if (fd != -1 && strcmp(type, "repository") != 0) {
+	if (fd != -1 && strcmp(type, "repository") != 0 &&
+	    strcmp(type, "settings") != 0) {
 		err = ksm_failf(fail, KSM_EPROTO,
 		    "a descriptor that nothing asked for");
 		goto out;
 	}
 	d->packets++;
 	if (strcmp(type, "settings") == 0) {
-		err = settings_in(c, root, fail);
+		err = settings_in(c, root, &fd, fail);
 	} else if (strcmp(type, "repository") == 0) {
 		if (c->npolicies > 0 || c->nfindings > 0)
 			err = ksm_failf(fail, KSM_EPROTO,

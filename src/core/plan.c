@@ -154,6 +154,24 @@ pool_get(struct plan *p, const struct conf_policy *policy,
 	return KSM_OK;
 }
 
+/*
+ * What draws keys: zones, or their owners. Owners grow as zones do when there
+ * are more of these than configured.
+ */
+static int64_t
+units_of(const struct plan_pool *pool, const struct plan_what_if *what)
+{
+	const struct conf_policy *p = pool->policy_conf;
+	int64_t zones = what->zones >= 0 ? what->zones : p->zones;
+
+	if (pool->scope != SCOPE_OWNER || p->zones == 0)
+		return zones;
+	if (zones == p->zones)
+		return p->owners;
+	return (int64_t)(((__int128)p->owners * zones + p->zones - 1) /
+	    p->zones);
+}
+
 static enum ksm_err
 term_add(struct plan_pool *pool, const struct conf_key *key,
     const struct plan_what_if *what, struct ksm_fail *fail)
@@ -162,8 +180,7 @@ term_add(struct plan_pool *pool, const struct conf_key *key,
 	struct plan_term term = {
 		.key = key,
 		.in = {
-			.zones = what->zones >= 0 ? what->zones :
-			    pool->policy_conf->zones,
+			.zones = units_of(pool, what),
 			.shared = pool->scope == SCOPE_POLICY,
 			.passthrough = pool->passthrough,
 			.lifetime = key->lifetime,

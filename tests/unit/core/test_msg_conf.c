@@ -347,10 +347,10 @@ bad_packets_are_refused_with_words(void **ctx)
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\"}",
 		    "passthrough" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":-1,"
+		  "\"passthrough\":false,\"share_keys\":false,\"zones\":-1,\"owners\":0,"
 		  "\"keys\":[],\"line\":1}", "zones is -1" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":1,"
+		  "\"passthrough\":false,\"share_keys\":false,\"zones\":1,\"owners\":1,"
 		  "\"keys\":[],\"line\":1,\"more\":1}", "more" },
 		{ REPOSITORY("none", "0"), "sessions is 0" },
 		{ REPOSITORY("none", "65"), "sessions is 65" },
