@@ -126,3 +126,29 @@ dnsname_parse(const char *text, uint8_t wire[DNSNAME_WIRE], size_t *len,
 	*len = used;
 	return KSM_OK;
 }
+
+void
+dnsname_text(const uint8_t *wire, size_t len, char out[DNSNAME_TEXT])
+{
+	size_t used = 0;
+
+	for (size_t at = 0; at < len && wire[at] != 0; at += wire[at] + 1u) {
+		if (used > 0)
+			out[used++] = '.';
+		for (size_t i = 1; i <= wire[at] && at + i < len; i++) {
+			uint8_t c = wire[at + i];
+
+			if (c <= ' ' || c > '~')
+				used += (size_t)snprintf(out + used,
+				    DNSNAME_TEXT - used, "\\%03u", c);
+			else if (strchr(".\\\"();@$", c) != NULL)
+				used += (size_t)snprintf(out + used,
+				    DNSNAME_TEXT - used, "\\%c", c);
+			else
+				out[used++] = (char)c;
+		}
+	}
+	if (used == 0)
+		out[used++] = '.';
+	out[used] = '\0';
+}

@@ -19,8 +19,11 @@
  *                  retire |           retire |               |
  *                         |                  |    in journal |
  *                         v                  v               v
- *                         +--> RETIRED <-----+---retire--- TAKEN ---> CONSUMED
+ *                         +--> RETIRED <-----+---retire--- TAKEN
+ *                                 |                          |
+ *                                 +--its consumer did it-----+--> CONSUMED
  *
+ *   TAKING --not what the record says, or it cannot sign--> QUARANTINED
  *   MADE, READY, SURPLUS, QUARANTINED, TAKEN, RETIRED <--not seen--> MISSING
  *   READY, SURPLUS, QUARANTINED, RETIRED --command--> DESTROYING --> DESTROYED
  *
@@ -75,6 +78,7 @@ static const bool arrows[KEY__STATES][KEY__STATES] = {
 	[KEY_TAKING] = {
 		[KEY_TAKEN]       = true,
 		[KEY_READY]       = true,
+		[KEY_QUARANTINED] = true,
 	},
 	[KEY_TAKEN] = {
 		[KEY_CONSUMED]    = true,
@@ -82,6 +86,7 @@ static const bool arrows[KEY__STATES][KEY__STATES] = {
 		[KEY_MISSING]     = true,
 	},
 	[KEY_RETIRED] = {
+		[KEY_CONSUMED]    = true,
 		[KEY_MISSING]     = true,
 		[KEY_DESTROYING]  = true,
 	},
