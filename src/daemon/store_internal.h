@@ -11,6 +11,7 @@
  *   store_record.c   times, pause, rates, zone counts, runs
  *   store_history.c  what happened, and the chain of its hashes
  *   store_backup.c   the ledger of backups (store_backup.h)
+ *   store_handout.c  who was given which key (store_handout.h)
  *   store_place.c    the file under our feet: gone, replaced, put back
  *   store_copy.c     whole copies of a database
  *   store_check.c    a database as a file, looked at from outside
@@ -109,6 +110,24 @@ enum store_stmt {
 	ST_UNCOVERED_LIST_AT,
 	ST_UNCOVERED_OLDEST,
 	ST_COVER_COUNTS,
+	ST_HANDOUT_ADD,
+	ST_HANDOUT_HEAD,
+	ST_HANDOUT_TEXT,
+	ST_HANDOUT_LIST,
+	ST_HANDOUT_LIST_ZONE,
+	ST_HANDOUT_LIST_KEY,
+	ST_HANDOUT_LIST_REQUEST,
+	ST_HANDOUT_CURRENT,
+	ST_HANDOUT_HAS,
+	ST_HANDOUT_ZONES,
+	ST_TAG_CLASH,
+	ST_CANDIDATES,
+	ST_HANDED_OUT,
+	ST_KEY_COVERED,
+	ST_HANDOUT_LOCKED,
+	ST_HANDOUT_LOCK,
+	ST_ORPHANS_ACCEPTED,
+	ST_ORPHANS_ACCEPT,
 	ST__COUNT
 };
 
@@ -161,6 +180,8 @@ enum ksm_err store_change_failed(struct store *st, struct sqlite3_stmt *q,
 
 /* Columns as in KEY_COLUMNS of store_sql.c; false: it cannot be read. */
 bool store_key_read(struct sqlite3_stmt *q, struct store_key *k);
+/* A CKA_ID of 16 bytes in that column. */
+bool store_id_read(struct sqlite3_stmt *q, int col, struct key_id *out);
 
 /* ---- store_history.c ------------------------------------------------- */
 

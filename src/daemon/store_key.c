@@ -26,8 +26,8 @@ state_read(sqlite3_stmt *q, int col, enum key_state if_null,
 	    key_state_find(text, out);
 }
 
-static bool
-id_read(sqlite3_stmt *q, int col, struct key_id *out)
+bool
+store_id_read(sqlite3_stmt *q, int col, struct key_id *out)
 {
 	size_t len;
 
@@ -54,7 +54,7 @@ store_key_read(sqlite3_stmt *q, struct store_key *k)
 	k->tag_zsk = (int)column_int(q, 19, -1);
 	k->tag_ksk = (int)column_int(q, 20, -1);
 	k->tag_revoked = (int)column_int(q, 21, -1);
-	return id_read(q, 1, &k->id) &&
+	return store_id_read(q, 1, &k->id) &&
 	    column_text(q, 3, k->pool.policy, sizeof(k->pool.policy)) &&
 	    column_text(q, 4, role, sizeof(role)) &&
 	    key_role_find(role, &k->pool.role) &&
@@ -455,7 +455,7 @@ store_digest_find(struct store *st, const uint8_t digest[32],
 		err = ksm_failf(fail, KSM_ENOENT, "no such public key");
 	else if (rc != SQLITE_ROW)
 		err = store_failed(st, "find public key", fail);
-	else if (!id_read(q, 1, &id))
+	else if (!store_id_read(q, 1, &id))
 		err = unreadable(st, q, fail);
 	else
 		*out = id;
@@ -480,7 +480,7 @@ store_keys_brief(struct store *st, const char *repository, int64_t *cursor,
 		struct store_brief *b = &out[*n];
 
 		memset(b, 0, sizeof(*b));
-		if (!id_read(q, 1, &b->id) ||
+		if (!store_id_read(q, 1, &b->id) ||
 		    !state_read(q, 3, KEY_INTENDED, &b->state) ||
 		    !state_read(q, 4, KEY__STATES, &b->was)) {
 			err = unreadable(st, q, fail);

@@ -599,10 +599,99 @@ static const char schema_3[] =
     "  OR EXISTS (SELECT 1 FROM backup_skip"
     "   WHERE backup = n.backup AND key = k.row));";
 
+/*
+ * Hand-outs: see store_handout.h. What a key is stands here once more, because
+ * the journal may know of keys that this database, restored from an older
+ * copy, does not.
+ */
+static const char schema_4[] =
+    "CREATE TABLE handout ("
+    " number INTEGER PRIMARY KEY CHECK (number > 0),"
+    " cka_id BLOB NOT NULL CHECK (length(cka_id) = 16),"
+    " zone TEXT NOT NULL CHECK (length(CAST(zone AS BLOB)) <= 1023),"
+    " repository TEXT NOT NULL,"
+    " policy TEXT NOT NULL CHECK (length(CAST(policy AS BLOB)) <= 255),"
+    " role TEXT NOT NULL CHECK (role IN ('KSK', 'ZSK', 'CSK')),"
+    " alg INTEGER NOT NULL CHECK (alg BETWEEN 1 AND 255),"
+    " bits INTEGER NOT NULL CHECK (bits > 0),"
+    " share TEXT NOT NULL CHECK (length(CAST(share AS BLOB)) <= 1031),"
+    " drawn INTEGER NOT NULL CHECK (drawn IN (0, 1)),"
+    " request TEXT CHECK (length(CAST(request AS BLOB)) BETWEEN 1 AND 63),"
+    " consumer TEXT NOT NULL CHECK (length(CAST(consumer AS BLOB)) <= 31),"
+    " when_s INTEGER NOT NULL,"
+    " uid INTEGER,"
+    " pid INTEGER,"
+    " uncovered INTEGER NOT NULL CHECK (uncovered IN (0, 1)),"
+    " outside INTEGER NOT NULL CHECK (outside IN (0, 1)),"
+    " serial INTEGER NOT NULL,"
+    " mark INTEGER NOT NULL,"
+    " line TEXT NOT NULL CHECK (length(CAST(line AS BLOB)) BETWEEN 2 AND 4095),"
+    " hash BLOB NOT NULL CHECK (length(hash) = 32)"
+    ") STRICT;"
+    /* Whatever else happens: no key is drawn twice. */
+    "CREATE UNIQUE INDEX handout_drawn ON handout (cka_id) WHERE drawn = 1;"
+    "CREATE INDEX handout_by_request ON handout (request)"
+    " WHERE request IS NOT NULL;"
+    "CREATE INDEX handout_by_zone ON handout (zone);"
+    "CREATE INDEX handout_by_share ON handout (policy, share);"
+    "CREATE INDEX handout_by_key ON handout (cka_id);"
+    "CREATE INDEX key_ready ON key (pool, serial) WHERE state = 'ready';"
+
+    "ALTER TABLE meta ADD COLUMN handout_number INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE meta ADD COLUMN handout_hash BLOB NOT NULL DEFAULT"
+    " x'0000000000000000000000000000000000000000000000000000000000000000'"
+    "  CHECK (length(handout_hash) = 32);"
+    "ALTER TABLE meta ADD COLUMN handout_lock TEXT NOT NULL DEFAULT ''"
+    "  CHECK (length(CAST(handout_lock AS BLOB)) <= 511);"
+    "ALTER TABLE repository ADD COLUMN orphans_accepted INTEGER NOT NULL"
+    " DEFAULT 0 CHECK (orphans_accepted >= 0);"
+
+    "CREATE TRIGGER handout_goes_on BEFORE INSERT ON handout BEGIN"
+    " SELECT RAISE(ABORT, 'hand-outs have no gap and no second of a number')"
+    "  WHERE NEW.number IS NOT (SELECT handout_number + 1 FROM meta);"
+    " SELECT RAISE(ABORT, 'a key is drawn once') WHERE NEW.drawn = 1"
+    "  AND EXISTS (SELECT 1 FROM handout WHERE cka_id = NEW.cka_id);"
+    "END;"
+    "CREATE TRIGGER handout_went_on AFTER INSERT ON handout BEGIN"
+    " UPDATE meta SET handout_number = NEW.number, handout_hash = NEW.hash;"
+    "END;"
+    "CREATE TRIGGER handout_stays BEFORE UPDATE ON handout BEGIN"
+    " SELECT RAISE(ABORT, 'what was handed out cannot change');"
+    "END;"
+    "CREATE TRIGGER handout_kept BEFORE DELETE ON handout BEGIN"
+    " SELECT RAISE(ABORT, 'what was handed out cannot change');"
+    "END;"
+    "CREATE TRIGGER meta_handout_grows"
+    " BEFORE UPDATE OF handout_number, handout_hash ON meta"
+    " WHEN NEW.handout_number IS NOT OLD.handout_number + 1 BEGIN"
+    " SELECT RAISE(ABORT, 'hand-outs only grow');"
+    "END;"
+
+    /* For operators with sqlite3: documented in ksmpoold(8), kept stable. */
+    "CREATE VIEW handouts AS SELECT"
+    " number,"
+    " strftime('%Y-%m-%dT%H:%M:%SZ', when_s, 'unixepoch') AS time,"
+    " lower(hex(cka_id)) AS id,"
+    " zone,"
+    " policy,"
+    " role,"
+    " repository,"
+    " share,"
+    " drawn,"
+    " request,"
+    " consumer,"
+    " uid,"
+    " pid,"
+    " uncovered,"
+    " outside,"
+    " when_s AS time_s"
+    " FROM handout;";
+
 const char *const store_migrations[] = {
 	schema_1,
 	schema_2,
 	schema_3,
+	schema_4,
 };
 const size_t store_nmigrations = nitems(store_migrations);
 

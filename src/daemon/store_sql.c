@@ -75,6 +75,16 @@
 	"EXISTS (SELECT 1 FROM backup_skip WHERE backup = " backup " "         \
 	"AND key = k.row)"
 
+/* As handout_read in store_handout.c reads them. */
+#define HANDOUT_COLUMNS                                                        \
+	"h.number, h.cka_id, h.zone, h.policy, h.role, h.repository, h.alg, "  \
+	"h.bits, h.share, h.drawn, h.request, h.consumer, h.when_s, h.uid, "   \
+	"h.pid, h.uncovered, h.outside, h.serial, h.mark "
+#define HANDOUT_LIST                                                           \
+	"SELECT " HANDOUT_COLUMNS "FROM handout h WHERE h.number > :cursor "   \
+	"AND (:policy IS NULL OR h.policy = :policy) "
+#define HANDOUT_ORDER " ORDER BY h.number"
+
 static const char *const store_sql[ST__COUNT] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
@@ -343,6 +353,74 @@ static const char *const store_sql[ST__COUNT] = {
 	    "CROSS JOIN repository r ON r.row = p.repository "
 	    "LEFT JOIN cover_count v ON v.pool = c.pool AND v.state = c.state "
 	    "WHERE c.n > 0 AND c.state IN " STORE_IN_USE " ORDER BY c.pool",
+
+	/* The trigger handout_went_on carries the head forward. */
+	[ST_HANDOUT_ADD] =
+	    "INSERT INTO handout (number, cka_id, zone, repository, "
+	    "policy, role, alg, bits, share, drawn, request, consumer, "
+	    "when_s, uid, pid, uncovered, outside, serial, mark, line, hash) "
+	    "VALUES (:number, :id, :zone, :repository, :policy, :role, :alg, :bits, :share, "
+	    ":drawn, :request, :consumer, :when, :uid, :pid, :uncovered, "
+	    ":outside, :serial, :mark, :line, :hash)",
+	[ST_HANDOUT_HEAD] = "SELECT handout_number, handout_hash FROM meta",
+	[ST_HANDOUT_TEXT] =
+	    "SELECT line, hash FROM handout WHERE number = :number",
+	[ST_HANDOUT_LIST] = HANDOUT_LIST HANDOUT_ORDER,
+	/* One of these columns each: no plan fits all. */
+	[ST_HANDOUT_LIST_ZONE] =
+	    HANDOUT_LIST "AND h.zone = :zone "
+	    "AND (:id IS NULL OR h.cka_id = :id)" HANDOUT_ORDER,
+	[ST_HANDOUT_LIST_KEY] = HANDOUT_LIST "AND h.cka_id = :id" HANDOUT_ORDER,
+	[ST_HANDOUT_LIST_REQUEST] =
+	    HANDOUT_LIST "AND h.request = :request "
+	    "AND (:zone IS NULL OR h.zone = :zone) "
+	    "AND (:id IS NULL OR h.cka_id = :id)" HANDOUT_ORDER,
+	[ST_HANDOUT_CURRENT] =
+	    "SELECT " HANDOUT_COLUMNS "FROM handout h "
+	    "WHERE h.policy = :policy AND h.share = :share "
+	    "AND h.role = :role AND h.alg = :alg AND h.drawn = 1 "
+	    "ORDER BY h.number DESC LIMIT 1",
+	[ST_HANDOUT_HAS] =
+	    "SELECT EXISTS (SELECT 1 FROM handout "
+	    "WHERE cka_id = :id AND zone = :zone)",
+	[ST_HANDOUT_ZONES] =
+	    "SELECT count(DISTINCT zone) FROM handout WHERE cka_id = :id",
+	[ST_TAG_CLASH] =
+	    "WITH others (cka_id) AS (SELECT cka_id FROM handout "
+	    "WHERE zone = :zone UNION SELECT cka_id FROM handout "
+	    "WHERE policy = :policy AND share = :share) "
+	    "SELECT k.row, k.cka_id FROM others o "
+	    "CROSS JOIN key k ON k.cka_id = o.cka_id "
+	    "CROSS JOIN pool p ON p.row = k.pool "
+	    "WHERE k.cka_id <> :id "
+	    "AND k.state NOT IN ('destroyed', 'consumed') "
+	    "AND CASE p.role WHEN 'ZSK' THEN k.tag_zsk IN (:tag, :revoked) "
+	    "ELSE k.tag_ksk IN (:tag, :revoked) "
+	    "OR k.tag_revoked IN (:tag, :revoked) END LIMIT 1",
+	[ST_CANDIDATES] =
+	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
+	    "WHERE k.pool = :pool AND k.state = 'ready' "
+	    "AND k.serial > :cursor AND k.proved = 1 "
+	    "AND (:after IS NULL OR k.ended >= :after) "
+	    "AND (:covered = 0 OR EXISTS (SELECT 1 FROM cover "
+	    "WHERE key = k.row)) AND NOT EXISTS (SELECT 1 FROM handout "
+	    "WHERE cka_id = k.cka_id) ORDER BY k.serial",
+	[ST_HANDED_OUT] =
+	    "SELECT k.row, k.cka_id, k.state FROM handout h "
+	    "CROSS JOIN key k ON k.cka_id = h.cka_id WHERE h.drawn = 1 "
+	    "AND k.row > :cursor AND k.state IN ('unknown', 'made', 'ready', "
+	    "'surplus', 'taking', 'missing', 'quarantined') "
+	    "AND coalesce(k.was, '') NOT IN ('taken', 'retired') "
+	    "ORDER BY k.row",
+	[ST_KEY_COVERED] =
+	    "SELECT EXISTS (SELECT 1 FROM cover c JOIN key k ON k.row = c.key "
+	    "WHERE k.cka_id = :id)",
+	[ST_HANDOUT_LOCKED] = "SELECT handout_lock FROM meta",
+	[ST_HANDOUT_LOCK] = "UPDATE meta SET handout_lock = :reason",
+	[ST_ORPHANS_ACCEPTED] =
+	    "SELECT orphans_accepted FROM repository WHERE row = :row",
+	[ST_ORPHANS_ACCEPT] =
+	    "UPDATE repository SET orphans_accepted = :n WHERE row = :row",
 };
 
 enum ksm_err

@@ -1,0 +1,87 @@
+/*
+ * journal.h - the hand-out journal: a file that says who was given which key.
+ *
+ * Runs in: ksmpoold only. Knows no database: engine and store_handout.h do.
+ * Owns:    the open file and its lock (flock).
+ * Blocks:  on disk, once for each journal_append (fsync).
+ *
+ * Lines of JSON, each ended by a newline. The first names the installation:
+ *
+ *   {"journal":"ksmpool hand-outs","v":1,"installation":"4b534d50"}
+ *   {"n":1,"prev":"9f...","time":"2026-11-25T03:00:00Z","key":"4b53...", ...}
+ *
+ * `prev` is SHA-256 of the line before it, without its newline. A line that
+ * was only begun (its writer was killed, or the machine went down) has no
+ * newline; nobody was told of it, and it is cut off when the file is opened.
+ *
+ * The journal is the truth about hand-outs: it is written and synced before
+ * the database says `taken` and before anybody is answered. It should lie on
+ * another disk or host than the database.
+ */
+#ifndef KSMPOOL_JOURNAL_H
+#define KSMPOOL_JOURNAL_H
+
+#include "store_handout.h"
+
+struct journal;
+
+/* A line that was read; KSM_OK to go on. */
+typedef enum ksm_err (*journal_fn)(void *ctx, const struct handout *h,
+    const struct handout_line *line, struct ksm_fail *fail);
+
+/*
+ * Open or create (0640), lock, and read from its beginning to its end. `path`
+ * is copied. KSM_EREFUSED: it is not a journal, is of another installation, or
+ * a line is not what was written ("PATH:LINE: ..."); KSM_EBUSY: another process
+ * holds it; KSM_ESYS: the system says no, with path and uid. What `fn` answers
+ * but KSM_OK ends it, too. *cut: bytes of a torn last line that were removed.
+ */
+enum ksm_err journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN],
+    journal_fn fn, void *ctx, struct journal **out, int64_t *cut,
+    struct ksm_fail *fail);
+void journal_close(struct journal *j); /* NULL is fine */
+
+/* Number of the last line, 0 for none; hash may be NULL. */
+int64_t journal_head(const struct journal *j, uint8_t hash[DIGEST_LEN]);
+
+/*
+ * KSM_OK, or why nothing can be written: its file was removed, replaced or
+ * changed by somebody else. One stat(2), two.
+ */
+enum ksm_err journal_look(const struct journal *j, struct ksm_fail *fail);
+
+/*
+ * Write n lines and sync them, numbered on from the head; h[].number is given
+ * here. Texts and hashes come back in lines[] (free each text). KSM_ESYS:
+ * nothing of it is in the file. KSM_EUNKNOWN: what was written could not be
+ * taken back and may be on disk, so nobody may say that it is not, and nothing
+ * more can be written before it was opened anew.
+ */
+enum ksm_err journal_append(struct journal *j, struct handout *h, size_t n,
+    struct handout_line *lines, struct ksm_fail *fail);
+/*
+ * For one line as it stands in a database, to write a journal again; synced by
+ * journal_sync alone. KSM_EREFUSED: it does not follow what is there.
+ */
+enum ksm_err journal_append_text(struct journal *j, const char *text,
+    struct ksm_fail *fail);
+enum ksm_err journal_sync(struct journal *j, struct ksm_fail *fail);
+
+/*
+ * Give the file another name, beside the old one, which it keeps for ever;
+ * `aside` is that name, "" when there was no file. It must not be open here.
+ */
+enum ksm_err journal_set_aside(const char *path, char aside[512],
+    struct ksm_fail *fail);
+/* Every line of a file that can be read, whatever stands around it. */
+typedef enum ksm_err (*salvage_fn)(void *ctx, const struct handout *h,
+    struct ksm_fail *fail);
+enum ksm_err journal_salvage(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail);
+
+/* One line <-> what it says. `prev` is the hash of the line before it. */
+char *handout_encode(const struct handout *h, const uint8_t prev[DIGEST_LEN]);
+enum ksm_err handout_decode(const char *text, size_t len, struct handout *h,
+    uint8_t prev[DIGEST_LEN], struct ksm_fail *fail);
+
+#endif
