@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "ksmpool/alg.h"
+#include "ksmpool/consumer.h"
+#include "ksmpool/dnsname.h"
 #include "ksmpool/duration.h"
 #include "ksmpool/key.h"
 #include "ksmpool/log.h"
@@ -19,6 +21,7 @@
 static const struct ctl_group *const groups[] = {
 	&group_status,
 	&group_key,
+	&group_take,
 	&group_topup,
 	&group_inventory,
 	&group_backup,
@@ -336,6 +339,55 @@ clean_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	return many_put(call, o, json_string(value));
 }
 
+/* LOW:HIGH as tag_low and tag_high, REST/MODULO as tag_rest and tag_modulo. */
+static enum ksm_err
+tags_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
+    struct ksm_fail *fail)
+{
+	bool range = o->kind == OPTION_TAG_RANGE;
+	char *end = NULL;
+	long first = -1, second = -1;
+
+	if (value[0] >= '0' && value[0] <= '9') {
+		errno = 0;
+		first = strtol(value, &end, 10);
+		if (errno == 0 && *end == (range ? ':' : '/') &&
+		    end[1] >= '0' && end[1] <= '9')
+			second = strtol(end + 1, &end, 10);
+	}
+	if (end == NULL || *end != '\0' || errno != 0 || first < 0 ||
+	    second < 0 || second > 65535 ||
+	    (range ? first > second : first >= second))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    range ? "--%s: '%.64s' is not LOW:HIGH, two key tags such "
+			    "as 0:32767"
+			  : "--%s: '%.64s' is not REST/MODULO, such as 0/2",
+		    o->name, value);
+	(void)json_object_set_new(call->args, range ? "tag_low" : "tag_rest",
+	    json_integer(first));
+	(void)json_object_set_new(call->args, range ? "tag_high" : "tag_modulo",
+	    json_integer(second));
+	return KSM_OK;
+}
+
+static enum ksm_err
+consumer_check(const char *value, struct ksm_fail *fail)
+{
+	char known[256] = "";
+	enum consumer c;
+
+	if (consumer_find(value, &c))
+		return KSM_OK;
+	for (int i = CONSUMER_NONE + 1; i < CONSUMER__COUNT; i++) {
+		size_t used = strlen(known);
+
+		(void)snprintf(known + used, sizeof(known) - used, "%s%s",
+		    used == 0 ? "" : ", ", consumer_text((enum consumer)i));
+	}
+	return ksm_failf(fail, KSM_EREFUSED, "'%.64s' is none of %s", value,
+	    known);
+}
+
 /* A value of an option or operand into the request. */
 static enum ksm_err
 value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
@@ -345,8 +397,10 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	enum key_scope scope;
 	enum log_level level;
 	struct key_id id;
+	uint8_t wire[DNSNAME_WIRE];
 	json_t *json = NULL;
 	int64_t n = 0;
+	size_t len;
 
 	switch (o->kind) {
 	case OPTION_FLAG:
@@ -405,7 +459,7 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	case OPTION_SCOPE:
 		if (!key_scope_find(value, &scope))
 			err = ksm_failf(fail, KSM_EREFUSED,
-			    "'%.64s' is not zone or policy", value);
+			    "'%.64s' is not zone, owner or policy", value);
 		break;
 	case OPTION_TEXT:
 		if (!sentence(value))
@@ -425,6 +479,23 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 		if (!key_id_parse(value, &id))
 			err = ksm_failf(fail, KSM_EREFUSED,
 			    "'%.64s' is not a key id (32 hex digits)", value);
+		break;
+	case OPTION_TAG_RANGE:
+	case OPTION_TAG_MODULO:
+		return tags_put(call, o, value, fail);
+	case OPTION_ZONE:
+		err = dnsname_parse(value, wire, &len, fail);
+		break;
+	case OPTION_CONSUMER:
+		err = consumer_check(value, fail);
+		break;
+	case OPTION_REQUEST:
+		for (len = 0; value[len] > ' ' && value[len] <= '~'; len++)
+			;
+		if (len == 0 || len > 63 || value[len] != '\0')
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "'%.64s' is not 1 to 63 printable characters "
+			    "without blanks", value);
 		break;
 	case OPTION_CLEAN:
 		return clean_put(call, o, value, fail);
@@ -449,7 +520,10 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	    (call->command->many != NULL &&
 		strcmp(call->command->many, o->name) == 0))
 		return many_put(call, o, json);
-	(void)json_object_set_new(call->args, o->field, json);
+	if (o->field == NULL)
+		(void)json_object_set_new(call->local, o->name, json);
+	else
+		(void)json_object_set_new(call->args, o->field, json);
 	return KSM_OK;
 }
 
@@ -717,6 +791,7 @@ call_parse(
 
 	*call = (struct ctl_call){ .timeout = -1 };
 	call->args = json_object();
+	call->local = json_object();
 	call->socket = getenv("KSMPOOL_SOCKET");
 	if (call->socket == NULL || call->socket[0] == '\0')
 		call->socket = KSM_RUNDIR "/control.sock";
@@ -746,7 +821,8 @@ void
 call_clear(struct ctl_call *call)
 {
 	json_decref(call->args);
-	call->args = NULL;
+	json_decref(call->local);
+	call->args = call->local = NULL;
 }
 
 /* ---- help ------------------------------------------------------------ */

@@ -31,17 +31,22 @@ enum option_kind {
 	OPTION_DURATION, /* duration_parse; seconds on the wire */
 	OPTION_ALG,
 	OPTION_LEVEL,
-	OPTION_SCOPE, /* of keys: zone or policy */
+	OPTION_SCOPE, /* of keys: zone, owner or policy */
 	OPTION_TAG,
 	OPTION_TEXT, /* one line */
 	OPTION_FILE, /* made absolute */
+	OPTION_ZONE,
+	OPTION_CONSUMER,
+	OPTION_REQUEST,	  /* one word */
+	OPTION_TAG_RANGE, /* LOW:HIGH: two fields */
+	OPTION_TAG_MODULO, /* REST/MODULO: two fields */
 };
 
 struct ctl_option {
 	const char *name;  /* without "--"; of an operand: "ID" */
 	const char *value; /* "TIME"; NULL for a flag or operand */
 	enum option_kind kind;
-	const char *field; /* in the request's args */
+	const char *field; /* in the request's args; NULL: kept in `local` */
 	const char *help;
 };
 
@@ -79,6 +84,14 @@ struct ctl_command {
 	void (*note)(FILE *err, const json_t *doc);
 	/* One line that says what is wrong, for --quiet. */
 	void (*trouble)(FILE *out, const json_t *doc);
+	/* Before asking: KSM_EREFUSED, the command line is wrong. */
+	enum ksm_err (*check)(const struct ctl_call *call, struct ksm_fail *fail);
+	/*
+	 * After a good answer, before it is shown: what is to be done here with
+	 * it goes into `doc`. `status` may be made worse, with words on `err`.
+	 */
+	void (*finish)(const struct ctl_call *call, FILE *err, json_t *doc,
+	    int *status);
 	/* Instead of asking the daemon. Returns the exit status. */
 	int (*local)(const struct ctl_call *call);
 	bool own_version; /* the document tells ksmctl's version, too */
@@ -89,6 +102,7 @@ struct ctl_call {
 	const struct ctl_command *command; /* NULL: none was named */
 	const struct ctl_command *about;   /* "help status" */
 	json_t *args;			   /* owned */
+	json_t *local; /* owned: options that are not the daemon's */
 	const char *socket; /* borrowed from argv or environment */
 	int64_t timeout;    /* seconds, 0: none, -1: the default */
 	bool json, quiet, help, version;

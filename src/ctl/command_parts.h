@@ -26,6 +26,7 @@ struct ctl_group {
 
 extern const struct ctl_group group_status;
 extern const struct ctl_group group_key;
+extern const struct ctl_group group_take;
 extern const struct ctl_group group_topup;
 extern const struct ctl_group group_repository;
 extern const struct ctl_group group_inventory;

@@ -82,6 +82,17 @@ static const struct ctl_command commands[] = {
 	    .print = print_key_results,
 	},
 	{
+	    .name = "key return",
+	    .summary = "taken and never used: retired, it is not ready again",
+	    .operand = &key_ids,
+	    .operand_many = true,
+	    OPTIONS(retire_options),
+	    .needs = { "reason" },
+	    .lists = { "keys" },
+	    .exits = EXIT_SOME,
+	    .print = print_key_results,
+	},
+	{
 	    .name = "key destroy",
 	    .summary = "destroy keys that no zone uses, in token and for ever",
 	    .operand = &key_ids,

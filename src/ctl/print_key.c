@@ -60,7 +60,9 @@ void
 print_key(FILE *out, const json_t *doc)
 {
 	const json_t *k = json_object_get(doc, "key");
+	const json_t *zones = json_object_get(doc, "zones"), *z;
 	struct notes n = { .text = "" };
+	size_t i;
 
 	fact(out, "id", doc_text(k, "id"));
 	fact(out, "state", doc_text(k, "state"));
@@ -90,6 +92,10 @@ print_key(FILE *out, const json_t *doc)
 	fact_number(out, "tag if revoked", k, "tag_revoked");
 	fact(out, "SHA-256", doc_text_or(k, "sha256", "unknown"));
 	fact(out, "public key", doc_text_or(k, "public_key", "unknown"));
+	json_array_foreach(zones, i, z)
+		fact(out, i == 0 ? "zones" : "", json_string_value(z));
+	if ((int64_t)json_array_size(zones) < doc_number(doc, "zones_total"))
+		fact(out, "", "and more; see 'ksmctl handout list --key'");
 }
 
 /* Of key retire and destroy, of a dry run and of inventory clean. */

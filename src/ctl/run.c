@@ -209,11 +209,13 @@ take_progress(const struct ctl_call *call, const struct run_streams *to,
 
 static void
 take_result(const struct ctl_call *call, const struct run_streams *to,
-    struct answer *a, const struct ctl_reply *r)
+    struct answer *a, const struct ctl_reply *r, int *status)
 {
 	const struct ctl_command *c = call->command;
 
 	(void)json_object_update_missing(a->doc, r->body);
+	if (c->finish != NULL)
+		c->finish(call, to->err, a->doc, status);
 	if (call->json && c->stream) {
 		stream_open(call, to, a);
 		(void)json_object_del(a->doc, "version");
@@ -224,9 +226,9 @@ take_result(const struct ctl_call *call, const struct run_streams *to,
 	else if (!call->quiet)
 		c->print(to->out, a->doc);
 	if (c->note != NULL && !call->json &&
-	    (!call->quiet || r->exit == CTL_OK))
+	    (!call->quiet || *status == CTL_OK))
 		c->note(to->err, a->doc);
-	if (!call->quiet || r->exit == CTL_OK)
+	if (!call->quiet || *status == CTL_OK)
 		return;
 	(void)fprintf(to->err, "ksmctl: %s: ", c->name);
 	if (c->trouble != NULL)
@@ -359,8 +361,17 @@ confirmed(const struct ctl_call *call, const struct run_streams *to,
 int
 run_call(const struct ctl_call *call, const struct run_streams *to)
 {
+	struct ctl_reply r = { .type = CTL_ERROR, .exit = CTL_USAGE };
+	struct ksm_fail fail = { .text = "" };
 	int status;
 
+	if (call->command->check != NULL &&
+	    call->command->check(call, &fail) != KSM_OK) {
+		(void)snprintf(r.code, sizeof(r.code), "usage");
+		(void)snprintf(r.text, sizeof(r.text), "%s", fail.text);
+		run_say_error(to, call->json, call->command->name, &r);
+		return CTL_USAGE;
+	}
 	return confirmed(call, to, &status) ? ask_daemon(call, to) : status;
 }
 
@@ -395,7 +406,7 @@ ask_daemon(const struct ctl_call *call, const struct run_streams *to)
 			break;
 		case CTL_RESULT:
 			bar_clear(to, &a);
-			take_result(call, to, &a, &r);
+			take_result(call, to, &a, &r, &status);
 			more = false;
 			break;
 		case CTL_ERROR:

@@ -200,6 +200,8 @@ key_show_start(struct command_call *call)
 	struct store_key key;
 	struct key_id id;
 	enum ksm_err err;
+	int64_t total = 0;
+	json_t *zones;
 
 	if (!key_id_parse(arg_text(call, "id"), &id)) {
 		command_fail(call, CTL_FAILED, "bad-argument", NULL,
@@ -213,13 +215,19 @@ key_show_start(struct command_call *call)
 		    "no key with id %s", arg_text(call, "id"));
 	else if (err != KSM_OK)
 		fail_err(call, err, "unknown-key", &fail);
-	else
+	else {
+		zones = handout_zones_json(call, &id, &total);
 		result_send(call, CTL_OK,
-		    json_pack("{s:o}", "key", key_json_whole(&key)));
+		    json_pack("{s:o, s:o, s:I}", "key", key_json_whole(&key),
+			"zones", zones, "zones_total", (json_int_t)total));
+	}
 }
 
+/* What an order does to each of the keys, and what became of it. */
 static void
-key_retire_start(struct command_call *call)
+keys_order(struct command_call *call,
+    enum ksm_err (*order)(struct engine *e, const struct key_id *id,
+	const char *reason, struct store_actor who, struct ksm_fail *fail))
 {
 	const json_t *ids = json_object_get(call->args, "ids");
 	struct ksm_fail fail;
@@ -232,8 +240,8 @@ key_retire_start(struct command_call *call)
 
 		fail.text[0] = '\0';
 		err = key_id_parse(text, &id)
-		    ? engine_key_retire(call->face->engine, &id,
-			  arg_text(call, "reason"), call_actor(call), &fail)
+		    ? order(call->face->engine, &id, arg_text(call, "reason"),
+			  call_actor(call), &fail)
 		    : KSM_ENOENT;
 		if (err == KSM_ENOENT && fail.text[0] == '\0')
 			(void)ksm_failf(&fail, err, "no such key");
@@ -253,6 +261,18 @@ key_retire_start(struct command_call *call)
 				       : CTL_ATTENTION,
 	    json_pack("{s:I, s:I}", "done", (json_int_t)done, "refused",
 		(json_int_t)refused));
+}
+
+static void
+key_retire_start(struct command_call *call)
+{
+	keys_order(call, engine_key_retire);
+}
+
+static void
+key_return_start(struct command_call *call)
+{
+	keys_order(call, engine_key_return);
 }
 
 static const struct command_arg key_list_args[] = {
@@ -281,6 +301,8 @@ static const struct command commands[] = {
 	{ .name = "key show", ARGS(key_show_args), .start = key_show_start },
 	{ .name = "key retire", ARGS(key_retire_args), .right = RIGHT_ACT,
 	    .start = key_retire_start },
+	{ .name = "key return", ARGS(key_retire_args), .right = RIGHT_ACT,
+	    .start = key_return_start },
 };
 
 const struct command_group commands_key = { commands, nitems(commands) };

@@ -206,6 +206,13 @@ plan_start(struct command_call *call)
 	live = plan = plan_in_force(call, &conf);
 	if (live == NULL)
 		return;
+	if (conf->owner_file == NULL && arg_text(call, "scope") != NULL &&
+	    strcmp(arg_text(call, "scope"), key_scope_text(SCOPE_OWNER)) == 0) {
+		command_fail(call, CTL_FAILED, "refused",
+		    "name an OwnerFile in <Policy> of ksmpool.xml, then "
+		    "ksmctl reload", "nothing says which owner a zone has");
+		return;
+	}
 	if (what_if_of(call, &what)) {
 		err = plan_what_if(conf, live, &what, &what_if, &fail);
 		if (err != KSM_OK) {

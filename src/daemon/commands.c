@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ksmpool/consumer.h"
+#include "ksmpool/dnsname.h"
 #include "ksmpool/log.h"
 
 #define IDS_BYTES 64 /* of a CKA_ID that is not ours */
@@ -16,6 +18,7 @@ static const struct command_group *const groups[] = {
 	&commands_errand,
 	&commands_record,
 	&commands_backup,
+	&commands_take,
 	&commands_daemon,
 	&commands_metrics,
 };
@@ -38,6 +41,17 @@ is_sentence(const char *text)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return false;
 	return true;
+}
+
+static bool
+is_word(const char *text)
+{
+	size_t len = text == NULL ? 0 : strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	return len > 0 && len < 64;
 }
 
 static bool
@@ -91,6 +105,7 @@ arg_expected(enum arg_type type, const json_t *value)
 {
 	enum key_state state;
 	enum key_scope scope;
+	enum consumer consumer;
 	enum key_role role;
 	const char *text = json_string_value(value);
 
@@ -131,7 +146,7 @@ arg_expected(enum arg_type type, const json_t *value)
 		    ? NULL : "error, warning, notice, info or debug";
 	case ARG_SCOPE:
 		return text != NULL && key_scope_find(text, &scope)
-		    ? NULL : "zone or policy";
+		    ? NULL : "zone, owner or policy";
 	case ARG_TAG:
 		return is_number(value, 0, 65535)
 		    ? NULL : "a key tag, 0 to 65535";
@@ -140,6 +155,16 @@ arg_expected(enum arg_type type, const json_t *value)
 	case ARG_IDS:
 		return are_key_ids(value)
 		    ? NULL : "1 to 1000 ids of 32 hex digits each";
+	case ARG_ZONE:
+		return text != NULL && text[0] != '\0' &&
+			strlen(text) < DNSNAME_TEXT
+		    ? NULL : "the name of a zone";
+	case ARG_CONSUMER:
+		return text != NULL && consumer_find(text, &consumer)
+		    ? NULL : "a consumer of keys, see ksmctl(1)";
+	case ARG_REQUEST:
+		return is_word(text)
+		    ? NULL : "1 to 63 printable characters without blanks";
 	case ARG_CKA_ID:
 		return is_cka_id(text) ? NULL : "2 to 128 hex digits";
 	}
@@ -206,7 +231,7 @@ command_find(const char *name, char *known, size_t size)
 bool
 command_waits(const struct ctl_request *r)
 {
-	char known[900] = "";
+	char known[1200] = "";
 	const struct command *c = command_find(r->command, known, sizeof(known));
 	bool may_choose = false;
 
@@ -225,7 +250,7 @@ command_waits(const struct ctl_request *r)
 void
 command_start(struct command_call *call, struct ctl_request *r)
 {
-	char known[900] = "", hint[128] = "become root";
+	char known[1200] = "", hint[128] = "become root";
 
 	call->args = r->args;
 	r->args = NULL;

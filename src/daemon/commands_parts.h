@@ -26,11 +26,14 @@ enum arg_type {
 	ARG_STATE,
 	ARG_ALG, /* DNSSEC name or number */
 	ARG_LEVEL,
-	ARG_SCOPE, /* of keys: zone or policy */
+	ARG_SCOPE, /* of keys: zone, owner or policy */
 	ARG_TAG, /* 0 to 65535 */
 	ARG_ID,
 	ARG_IDS,     /* an array of 1 to IDS_MAX of them */
 	ARG_CKA_ID,  /* of anybody: 1 to 64 bytes */
+	ARG_ZONE,    /* as its command reads it: dnsname.h */
+	ARG_CONSUMER,
+	ARG_REQUEST, /* 1 to 63 printable bytes without blanks */
 };
 
 #define IDS_MAX 1000
@@ -76,6 +79,7 @@ extern const struct command_group commands_metrics;
 extern const struct command_group commands_errand;
 extern const struct command_group commands_record;
 extern const struct command_group commands_backup;
+extern const struct command_group commands_take;
 
 /* ---- command_reply.c: replies ---------------------------------------- */
 
@@ -131,6 +135,9 @@ json_t *backup_summary(struct command_call *call, const struct plan *plan,
     const struct conf_repository *r);
 /* command_daemon.c: since when and until when; null when it is not. */
 json_t *pause_json(const struct engine *e);
+/* command_take.c: zones that have the key, some of them if there are many. */
+json_t *handout_zones_json(struct command_call *call, const struct key_id *id,
+    int64_t *total);
 /* command_key.c: what every list of keys says, and all that is on record. */
 json_t *key_json(const struct store_key *k);
 

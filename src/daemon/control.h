@@ -20,6 +20,7 @@
 #include "ksmpool/msg_ctl.h"
 
 #include "engine.h"
+#include "hook.h"
 
 /* What main lends to commands. */
 struct daemon_face {
@@ -57,6 +58,8 @@ struct daemon_face {
 		size_t n, const struct ksm_fail *fail),
 	    void *arg);
 	void (*database_forget)(void *ctx, void *arg);
+	/* For what is taken; NULL: they are not run. */
+	struct hooks *hooks;
 	/* The engine may have something to do now. */
 	void (*kick)(void *ctx);
 };

@@ -23,6 +23,7 @@
 #include "control.h"
 #include "dbjob.h"
 #include "engine.h"
+#include "engine_take.h"
 #include "logsink.h"
 #include "reader.h"
 #include "store.h"
@@ -31,7 +32,7 @@
 #define LINGER_MS  500	/* after the last key, for workers to leave */
 #define FINDINGS_LOGGED 200
 #define FIXED_DATABASE	1
-#define FIXED_COUNT	6
+#define FIXED_COUNT	7
 #define STATUS_MS  2000 /* between status texts */
 #define ENGINE_PRIO (SD_EVENT_PRIORITY_NORMAL + 20)
 #define TICK_ACCURACY 1000 /* us; sd-event's 0 means 250 ms late at worst */
@@ -54,6 +55,7 @@ struct daemon {
 	struct supervisor *supervisor;
 	struct engine *engine;
 	struct control *control;
+	struct hooks *hooks;
 	struct reader *reader;
 	struct waiter *waiters;
 	struct dbjob *job;
@@ -318,6 +320,7 @@ fixed_value(const struct conf *c, size_t i, const char **name)
 	} all[FIXED_COUNT] = {
 		{ "StateDirectory", c->state_dir },
 		{ "Database", c->database },
+		{ "HandoutJournal", c->handout_journal },
 		{ "Path of the Socket", c->socket_path },
 		{ "Group of the Socket", c->socket_group },
 		{ "ReadersGroup of the Socket", c->socket_readers },
@@ -881,6 +884,22 @@ history_mark(struct daemon *d, const char *what, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
+/* What is lost with the database should not be lost with its journal. */
+static void
+journal_place_look(const struct conf *c)
+{
+	struct stat journal, database;
+
+	if (stat(c->handout_journal, &journal) == 0 &&
+	    stat(c->database, &database) == 0 &&
+	    journal.st_dev == database.st_dev)
+		log_notice("the hand-out journal %s lies on the file system of "
+			   "the database: whoever restores one restores the "
+			   "other, and keys could be handed out twice; name "
+			   "another place in HandoutJournal",
+		    c->handout_journal);
+}
+
 static enum ksm_err
 loop_prepare(struct daemon *d, struct ksm_fail *fail)
 {
@@ -943,7 +962,13 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	if ((err = fixed_remember(d, c, fail)) != KSM_OK)
 		return err;
 	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK ||
-	    (err = history_mark(d, "daemon started", fail)) != KSM_OK)
+	    (err = history_mark(d, "daemon started", fail)) != KSM_OK ||
+	    (err = engine_handouts_open(d->engine,
+		 engine_conf(d->engine)->handout_journal, fail)) != KSM_OK)
+		return err;
+	journal_place_look(engine_conf(d->engine));
+	if ((err = hooks_new(d->event, d->engine, daemon_kick, d, &d->hooks,
+		 fail)) != KSM_OK)
 		return err;
 	if (d->once)
 		return engine_topup(d->engine, &want, &d->ticket, fail);
@@ -965,6 +990,7 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 		.log_level_set = face_log_level_set,
 		.database = face_database,
 		.database_forget = face_database_forget,
+		.hooks = d->hooks,
 		.kick = daemon_kick },
 	    &d->control, fail);
 }
@@ -973,6 +999,7 @@ static void
 daemon_end(struct daemon *d)
 {
 	control_close(d->control);
+	hooks_free(d->hooks);
 	dbjob_forget(d->job);
 	free(d->job_to);
 	reader_free(d->reader);

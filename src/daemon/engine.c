@@ -206,6 +206,7 @@ engine_free(struct engine *e)
 		engine_topup_forget(e, e->tickets->number);
 	answer_kept_clear(e);
 	errand_clear(e);
+	take_clear(e);
 	metric_clear(e);
 	for (size_t i = 0; i < e->nrepos; i++)
 		configure_repo_free(e->repos[i]);
@@ -290,6 +291,7 @@ engine_run(struct engine *e)
 	recover_when_possible(e, &wait);
 	pause_look(e, &wait);
 	stock_levels(e);
+	take_run(e, &wait); /* before the next key is made */
 	for (size_t i = 0; i < e->nrepos; i++) {
 		struct repo *r = e->repos[i];
 
@@ -435,7 +437,8 @@ engine_stop(struct engine *e)
 bool
 engine_stopped(const struct engine *e)
 {
-	if (!e->stopping || repo_any_busy(e) || store_batch_open(e->store))
+	if (!e->stopping || repo_any_busy(e) || store_batch_open(e->store) ||
+	    (take_busy(e) && !e->dead))
 		return false;
 	/* A lock that lasts is not waited for: the next start settles. */
 	return e->kept == NULL || e->dead ||

@@ -208,6 +208,13 @@ enum ksm_err engine_key_retire(struct engine *e, const struct key_id *id,
     const char *reason, struct store_actor who, struct ksm_fail *fail);
 
 /*
+ * taken -> retired, because nobody came to use it: it is never ready again,
+ * since whoever had it may have. KSM_EREFUSED: it is not taken.
+ */
+enum ksm_err engine_key_return(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail);
+
+/*
  * A pair that is in the token and not on record becomes a key of that pool: a
  * row in state unknown, settled by a look at once. The pool must be one of
  * the plan; alg 0: the only one of policy, role and repository (KSM_EREFUSED
@@ -245,6 +252,7 @@ enum errand_kind {
 	ERRAND_DESTROY,
 	ERRAND_CLEAN,
 	ERRAND_SWEEP,
+	ERRAND_PROVE, /* of take.c alone: keys that are to be handed out */
 	ERRAND__COUNT
 };
 struct errand_want {
@@ -260,6 +268,8 @@ struct errand_want {
 struct errand_item {
 	struct key_id id;
 	bool done;
+	bool bad;    /* PROVE: it will not be right when tried again */
+	bool single; /* PROVE: it has no public object */
 	char text[256]; /* why not, "" */
 };
 /* One pair, or what is alone, as an inventory saw it. */

@@ -1,7 +1,7 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
- * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c, view.c,
- * order.c, and under them batch.c, stock.c, repo.c and metric.c.
+ * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c, take.c
+ * with handouts.c, view.c, order.c, and under them batch.c, stock.c, repo.c and metric.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -21,6 +21,7 @@
 #include "ksmpool/log.h"
 
 #include "engine.h"
+#include "engine_take.h"
 #include "keycheck.h"
 #include "store.h"
 
@@ -214,6 +215,7 @@ struct repo {
 	bool troubled; /* the history says that it is degraded */
 	int64_t deaths;
 	int64_t orphans, foreign; /* pairs not on record, at the last look */
+	int64_t orphans_judged; /* hand-outs were locked for more, or not */
 	int64_t nameless;
 	ksm_time looked_at;
 	ksm_msec looked_ms;
@@ -299,6 +301,13 @@ struct engine {
 	struct store_pause pause;
 	struct errand *errands;
 	int64_t last_errand;
+	struct take *takes;
+	int64_t last_take;
+	struct journal *journal; /* NULL: it cannot be used */
+	char journal_path[512], journal_why[LOCK_TEXT];
+	char handout_lock[LOCK_TEXT]; /* why nothing is handed out; "" */
+	bool take_sweep; /* keys are not yet what the hand-outs say */
+	ksm_msec sweep_at;
 	struct engine_metric *metrics;
 	size_t nmetrics;
 	struct engine_errors *errors;
@@ -448,6 +457,12 @@ void errand_cut(struct engine *e, struct repo *r, const char *why);
 bool errand_running(const struct repo *r);
 /* It needs the sessions of the others. */
 bool errand_crowded(const struct engine *e, const struct repo *r);
+/*
+ * Prove keys before they are handed out, before whatever else waits; its
+ * number, for engine_errand_state. 0: no memory.
+ */
+int64_t errand_prove(struct engine *e, const char *repository,
+    const struct key_id *ids, size_t n);
 /* Is that key being destroyed by it at this moment? */
 bool errand_holds(const struct repo *r, const struct key_id *id);
 /* Keys that were being destroyed when somebody died. */
@@ -463,7 +478,35 @@ bool pause_now(struct engine *e);
 void pause_text(struct engine *e, char out[256]);
 
 /* order.c: what an operator orders, but topups and errands */
+struct pool_words {
+	const char *policy, *repository; /* repository NULL: any */
+	enum key_role role;
+	int alg; /* 0: the only one */
+};
+/*
+ * A pool of the plan as an operator names it. KSM_ENOENT: no such policy;
+ * KSM_EREFUSED: none, or several; the words name those there are.
+ */
+enum ksm_err order_pool_find(struct engine *e, const struct pool_words *want,
+    size_t *out, struct ksm_fail *fail);
 void pause_look(struct engine *e, ksm_msec *wait);
+
+/* take.c: keys are handed out (engine_take.h) */
+void take_run(struct engine *e, ksm_msec *wait);
+/* Some are on their way: a stop waits for them. */
+bool take_busy(const struct engine *e);
+/* The journal has some that the database has not yet. */
+bool take_recording(const struct engine *e);
+/* Is that key on its way to somebody? */
+bool take_holds(const struct engine *e, const struct key_id *id);
+void take_clear(struct engine *e);
+
+/* handouts.c: journal and database side by side */
+/* What stands in the way of all hand-outs; false: nothing. */
+bool handouts_closed(struct engine *e, char out[LOCK_TEXT]);
+/* Until an operator has looked; on record. */
+void handouts_lock(struct engine *e, const char *why);
+void handouts_look(struct engine *e);
 
 /* metric.c */
 void metric_made(struct engine *e, const char *repository, int alg, int bits,

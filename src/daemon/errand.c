@@ -1,16 +1,16 @@
 /*
  * errand.c - what an operator has done in a token: look through it, destroy
- * pairs, clean halves, sweep debris.
+ * pairs, clean halves, sweep debris; and prove keys that are to be taken.
  *
  *   IDLE -worker-> START -hello-> LIST -listed-> COMPARE +-> SORT ----> (end)
- *    ^                                                   +-> NEXT -> PROVE
+ *    ^                                                   +-> NEXT -> PROVE (-> NEXT)
  *    |                                                   |    ^        |
  *    +-- a worker died: another one, from the start      |    +- ACT <-+
  *    +-- BETWEEN: a clean's second worker                +-> ACT (a sweep)
  *
  * START:   as with any worker, nobody else logs in and no key is being made.
- * LIST:    DESTROY and CLEAN enumerate ids, INVENTORY and SWEEP inspect every
- *          object.
+ * LIST:    DESTROY, CLEAN and PROVE enumerate ids, INVENTORY and SWEEP inspect
+ *          every object.
  * COMPARE: one pass over the rows, so many in a turn.
  * SORT:    an inventory: what each id of the token is.
  * NEXT:    the next id: may it go, as the record and the token have it?
@@ -48,6 +48,7 @@ static const char *const kind_text[ERRAND__COUNT] = {
 	[ERRAND_DESTROY] = "key destroy",
 	[ERRAND_CLEAN] = "inventory clean",
 	[ERRAND_SWEEP] = "inventory sweep",
+	[ERRAND_PROVE] = "take",
 };
 
 static const char *const sort_text[FOUND__COUNT] = {
@@ -256,7 +257,7 @@ errand_end(struct engine *e, struct repo *r, const char *why)
 		LOG_REPO(LOGL_WARNING, r, "repository %s: %s ended: %s",
 		    r->name, kind_text[x->kind], why);
 	else if (x->state.nitems > 0)
-		LOG_REPO(LOGL_NOTICE, r,
+		LOG_REPO(x->kind == ERRAND_PROVE ? LOGL_DEBUG : LOGL_NOTICE, r,
 		    "repository %s: %s: %zu of %zu done", r->name,
 		    kind_text[x->kind], done, x->state.nitems);
 	job_clear(j);
@@ -353,7 +354,8 @@ job_purpose(const struct job *j)
 {
 	if (j->errand->kind == ERRAND_INVENTORY)
 		return PURPOSE_INSPECTOR;
-	if (j->errand->kind == ERRAND_CLEAN && !j->second)
+	if (j->errand->kind == ERRAND_PROVE ||
+	    (j->errand->kind == ERRAND_CLEAN && !j->second))
 		return PURPOSE_VERIFIER; /* it only looks */
 	return PURPOSE_DESTROYER;
 }
@@ -815,6 +817,7 @@ job_listed(struct engine *e, struct repo *r)
 		j->step = JOB_COMPARE;
 		break;
 	case ERRAND_DESTROY:
+	case ERRAND_PROVE:
 		j->step = JOB_COMPARE;
 		break;
 	case ERRAND_CLEAN:
@@ -1018,13 +1021,53 @@ item_row(struct engine *e, struct repo *r, struct store_key *key)
 	return instead == NULL;
 }
 
+/* What the enumeration has of the id in hand; false: the item has the words. */
+static bool
+item_seen(struct repo *r, const struct idmap_entry *seen)
+{
+	struct job *j = &r->job;
+
+	if (seen != NULL && seen->privates == 1 && seen->publics <= 1)
+		return true;
+	if (seen == NULL)
+		item_not(j, "it is not in the token");
+	else
+		item_not(j,
+		    "%d private and %d public objects in the token carry its "
+		    "id",
+		    seen->privates, seen->publics);
+	r->look_wanted = true; /* the record is behind */
+	return false;
+}
+
+static void
+item_prove(struct engine *e, struct repo *r, const struct store_key *key)
+{
+	struct job *j = &r->job;
+	struct hsm_msg m = { .type = HSM_PROVE };
+	uint8_t tag[KEY_TAG_LEN];
+
+	store_tag_get(e->store, tag);
+	j->step = JOB_PROVE;
+	j->slot.id = key->id;
+	j->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
+		.bits = key->pool.bits,
+		.extractable = r->conf->allow_extraction,
+		.other_label = memcmp(key->id.bytes, tag, sizeof(tag)) != 0 };
+	e->io.random(e->io.ctx, j->slot.want.challenge, CHALLENGE_LEN);
+	j->slot.job = m.u.prove.job = ++e->last_job;
+	m.u.prove.id = key->id;
+	m.u.prove.alg = key->pool.alg;
+	memcpy(m.u.prove.challenge, j->slot.want.challenge, CHALLENGE_LEN);
+	(void)repo_worker_send(e, r, &j->slot, &m, r->conf->deadline);
+}
+
 static void
 destroy_next(struct engine *e, struct repo *r, struct store_key *key)
 {
 	struct job *j = &r->job;
 	const struct key_id *id = &j->errand->items[j->at].id;
 	const struct idmap_entry *seen = idmap_find(&j->seen, id);
-	struct hsm_msg m = { .type = HSM_PROVE };
 
 	if (!item_row(e, r, key))
 		return;
@@ -1036,30 +1079,24 @@ destroy_next(struct engine *e, struct repo *r, struct store_key *key)
 			item_not(j, "it is not in the token any more, which "
 				    "could not be recorded: %.150s",
 			    e->store_why);
-		return;
+	} else if (item_seen(r, seen)) {
+		item_prove(e, r, key);
 	}
-	if (seen == NULL || seen->privates != 1 || seen->publics > 1) {
-		if (seen == NULL)
-			item_not(j, "it is not in the token");
-		else
-			item_not(j,
-			    "%d private and %d public objects in the token "
-			    "carry its id",
-			    seen->privates, seen->publics);
-		r->look_wanted = true; /* the record is behind */
-		return;
-	}
-	j->step = JOB_PROVE;
-	j->slot.id = *id;
-	j->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
-		.bits = key->pool.bits,
-		.extractable = r->conf->allow_extraction };
-	e->io.random(e->io.ctx, j->slot.want.challenge, CHALLENGE_LEN);
-	j->slot.job = m.u.prove.job = ++e->last_job;
-	m.u.prove.id = *id;
-	m.u.prove.alg = key->pool.alg;
-	memcpy(m.u.prove.challenge, j->slot.want.challenge, CHALLENGE_LEN);
-	(void)repo_worker_send(e, r, &j->slot, &m, r->conf->deadline);
+}
+
+/* A key that is to be taken; take.c has chosen it. */
+static void
+prove_next(struct engine *e, struct repo *r, struct store_key *key)
+{
+	struct job *j = &r->job;
+	const struct key_id *id = &j->errand->items[j->at].id;
+	struct ksm_fail fail;
+
+	if (!batch_stored(e, store_key_get(e->store, id, key, &fail), &fail,
+		"read a key"))
+		item_not(j, "%.250s", fail.text);
+	else if (item_seen(r, idmap_find(&j->seen, id)))
+		item_prove(e, r, key);
 }
 
 /* May this half go? */
@@ -1186,6 +1223,8 @@ job_next(struct engine *e, struct repo *r, ksm_msec *wait)
 		key = calloc(1, sizeof(*key));
 		if (key == NULL)
 			errand_end(e, r, "no memory");
+		else if (j->errand->kind == ERRAND_PROVE)
+			prove_next(e, r, key);
 		else
 			destroy_next(e, r, key);
 		free(key);
@@ -1265,6 +1304,40 @@ proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
 	return true;
 }
 
+/*
+ * Both halves found once, the public key is the one on record, and a signature
+ * made in the token verifies outside it. What fails here fails for good.
+ */
+static void
+proof_take(struct engine *e, struct job *j, const struct hsm_proof *proof,
+    const struct store_key *key)
+{
+	struct errand_item *item = &j->errand->items[j->at];
+	struct ksm_fail check = { .text = "" };
+	struct key_facts facts;
+	bool facts_ok = false;
+	enum ksm_err err;
+
+	err = keycheck_evidence(&proof->evidence, &j->slot.want, &facts,
+	    &facts_ok, &check);
+	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
+		err = ksm_failf(&check, KSM_EREFUSED,
+		    "%d private and %d public objects carry its id",
+		    proof->privates, proof->publics);
+	if (err == KSM_OK &&
+	    (facts.publen != key->publen ||
+		memcmp(facts.pub, key->pub, key->publen) != 0))
+		err = ksm_failf(&check, KSM_EREFUSED,
+		    "its public key is not the one on record");
+	if (err == KSM_OK) {
+		item->single = proof->publics == 0;
+		item_done(e, j);
+		return;
+	}
+	item->bad = true;
+	item_not(j, "%.250s", check.text);
+}
+
 /* A commit may have gone through and what followed it not. */
 static bool
 item_is_destroying(struct engine *e, const struct key_id *id)
@@ -1290,6 +1363,18 @@ proof_act(struct engine *e, struct repo *r, const struct hsm_proof *proof)
 	if (key == NULL) {
 		errand_end(e, r, "no memory");
 		return;
+	}
+	if (x->kind == ERRAND_PROVE) {
+		struct ksm_fail fail;
+
+		if (batch_stored(e,
+			store_key_get(e->store, &x->items[j->at].id, key,
+			    &fail),
+			&fail, "read a key"))
+			proof_take(e, j, proof, key);
+		else
+			item_not(j, "%.250s", fail.text);
+		goto out;
 	}
 	/* Read again: it may have been taken since. */
 	if (!item_row(e, r, key) || !proof_fits(e, j, proof, key))
@@ -1443,7 +1528,7 @@ errand_answer(struct engine *e, struct repo *r, struct hsm_msg *m)
 	struct slot *s = &j->slot;
 	bool list = j->step == JOB_LIST, act = j->step == JOB_ACT;
 	bool ids = j->errand->kind == ERRAND_DESTROY ||
-	    j->errand->kind == ERRAND_CLEAN;
+	    j->errand->kind == ERRAND_CLEAN || j->errand->kind == ERRAND_PROVE;
 
 	switch (m->type) {
 	case HSM_PAGE:
@@ -1637,6 +1722,24 @@ engine_errand(struct engine *e, const struct errand_want *want,
 	    kind_text[x->kind], (long long)x->who.uid, (long long)x->who.pid,
 	    x->reason[0] == '\0' ? "" : ": ", x->reason);
 	return KSM_OK;
+}
+
+int64_t
+errand_prove(struct engine *e, const char *repository,
+    const struct key_id *ids, size_t n)
+{
+	struct errand_want want = { .kind = ERRAND_PROVE,
+		.repository = repository,
+		.ids = ids,
+		.nids = n,
+		.who = ACTOR_DAEMON };
+	struct errand *x = errand_new(e, &want);
+
+	if (x == NULL)
+		return 0;
+	x->next = e->errands; /* before all that wait */
+	e->errands = x;
+	return x->number;
 }
 
 enum ksm_err

@@ -268,16 +268,19 @@ retire_instead(enum key_state state)
 	return "";
 }
 
-enum ksm_err
-engine_key_retire(struct engine *e, const struct key_id *id,
+/* `unused`: it was taken, and is given back. */
+static enum ksm_err
+key_retire(struct engine *e, const struct key_id *id, bool unused,
     const char *reason, struct store_actor who, struct ksm_fail *fail)
 {
 	struct store_key *key = calloc(1, sizeof(*key));
 	struct repo *r;
-	char hex[KEY_ID_HEX];
+	char hex[KEY_ID_HEX], why[300];
 	enum ksm_err err;
 
 	key_id_format(id, hex);
+	(void)snprintf(why, sizeof(why), "%s%s", unused ? "unused: " : "",
+	    reason);
 	if (key == NULL) {
 		err = ksm_failf(fail, KSM_ENOMEM, "retire: no memory");
 		goto out;
@@ -290,13 +293,17 @@ engine_key_retire(struct engine *e, const struct key_id *id,
 	else if (err == KSM_OK && !key_state_may(key->state, KEY_RETIRED))
 		err = ksm_failf(fail, KSM_EREFUSED, "key %s is %s: %s", hex,
 		    key_state_text(key->state), retire_instead(key->state));
+	else if (err == KSM_OK && unused && key->state != KEY_TAKEN)
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "key %s is %s: only a key that was taken can be returned",
+		    hex, key_state_text(key->state));
 	/* From missing it may come back to it, which is not an order's. */
 	else if (err == KSM_OK && key->state == KEY_MISSING)
 		err = ksm_failf(fail, KSM_EREFUSED, "key %s is missing: %s",
 		    hex, retire_instead(KEY_MISSING));
 	else if (err == KSM_OK)
 		err = store_key_move(e->store, id, key->state, KEY_RETIRED,
-		    reason, engine_wall(e), fail);
+		    why, engine_wall(e), fail);
 	err = engine_order_end(e, err, "retire a key", fail);
 	if (err != KSM_OK)
 		goto out;
@@ -305,26 +312,44 @@ engine_key_retire(struct engine *e, const struct key_id *id,
 	if (r != NULL)
 		LOG_KEY(LOGL_NOTICE, r, hex,
 		    "repository %s: key %s was %s and is retired: %s", r->name,
-		    hex, key_state_text(key->state), reason);
+		    hex, key_state_text(key->state), why);
 out:
 	free(key);
 	return err;
 }
 
-/* KSM_EREFUSED: none, or several; the words name those there are. */
-static enum ksm_err
-adopt_pool(struct engine *e, const struct adopt_want *want, size_t *out,
+enum ksm_err
+engine_key_retire(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail)
+{
+	return key_retire(e, id, false, reason, who, fail);
+}
+
+enum ksm_err
+engine_key_return(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail)
+{
+	return key_retire(e, id, true, reason, who, fail);
+}
+
+enum ksm_err
+order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
     struct ksm_fail *fail)
 {
 	char named[1024] = "", name[400];
 	size_t fits = 0, likely = 0;
 
+	if (conf_policy_find(&e->conf, want->policy) == NULL)
+		return ksm_failf(fail, KSM_ENOENT,
+		    "there is no policy %.200s; `ksmctl plan` names them",
+		    want->policy);
 	for (size_t i = 0; i < e->plan.npools; i++) {
 		const struct plan_pool *p = &e->plan.pools[i];
 		size_t used = strlen(named);
 
 		if (strcmp(p->policy, want->policy) != 0 ||
-		    strcmp(p->repository, want->repository) != 0)
+		    (want->repository != NULL &&
+			strcmp(p->repository, want->repository) != 0))
 			continue;
 		if (p->role == want->role) {
 			likely++;
@@ -341,12 +366,15 @@ adopt_pool(struct engine *e, const struct adopt_want *want, size_t *out,
 		return KSM_OK;
 	if (named[0] == '\0')
 		return ksm_failf(fail, KSM_EREFUSED,
-		    "policy %.100s has no pool in repository %.100s; `ksmctl "
-		    "plan` names the pools",
-		    want->policy, want->repository);
+		    "policy %.100s has no pool%s%.100s; `ksmctl plan` names "
+		    "the pools",
+		    want->policy,
+		    want->repository == NULL ? "" : " in repository ",
+		    want->repository == NULL ? "" : want->repository);
 	return ksm_failf(fail, KSM_EREFUSED,
 	    fits > 1 || likely > 1
-		? "there are several such pools, name the algorithm: %.400s"
+		? "there are several such pools, name the algorithm or "
+		  "repository: %.400s"
 		: "there is no such pool; there are: %.400s",
 	    named);
 }
@@ -369,7 +397,10 @@ engine_key_adopt(struct engine *e, const struct adopt_want *want,
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "repository %s cannot be looked at: %s", r->name,
 		    r->row.reason);
-	if ((err = adopt_pool(e, want, &pool, fail)) != KSM_OK ||
+	if ((err = order_pool_find(e,
+		 &(struct pool_words){ want->policy, want->repository,
+		     want->role, want->alg },
+		 &pool, fail)) != KSM_OK ||
 	    want->dry_run ||
 	    (err = engine_order_begin(e, want->who, fail)) != KSM_OK)
 		return err;

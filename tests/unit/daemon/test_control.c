@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "engine_take.h"
 #include "store_backup.h"
 
 /* ---- an invented engine and store ------------------------------------ */
@@ -308,6 +309,83 @@ engine_key_retire(struct engine *e, const struct key_id *id,
 	if (id->bytes[0] == 2)
 		return ksm_failf(fail, KSM_EREFUSED, "it is destroyed");
 	return KSM_ENOENT;
+}
+
+enum ksm_err
+engine_key_return(struct engine *e, const struct key_id *id,
+    const char *reason, struct store_actor who, struct ksm_fail *fail)
+{
+	return engine_key_retire(e, id, reason, who, fail);
+}
+
+enum ksm_err
+store_handout_list(struct store *st, const struct handout_filter *f,
+    int64_t *cursor, struct handout *out, size_t max, size_t *n,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)f;
+	(void)cursor;
+	(void)out;
+	(void)max;
+	(void)fail;
+	*n = 0;
+	return KSM_OK;
+}
+
+enum ksm_err
+store_handout_zones(struct store *st, const struct key_id *id, int64_t *n,
+    struct ksm_fail *fail)
+{
+	(void)st;
+	(void)id;
+	(void)fail;
+	*n = 0;
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
+    struct ksm_fail *fail)
+{
+	(void)e;
+	(void)want;
+	(void)ticket;
+	return ksm_failf(fail, KSM_EREFUSED, "not here");
+}
+
+enum ksm_err
+engine_take_state(struct engine *e, int64_t ticket, struct take_state *out)
+{
+	(void)e;
+	(void)ticket;
+	(void)out;
+	return KSM_ENOENT;
+}
+
+void
+engine_take_forget(struct engine *e, int64_t ticket)
+{
+	(void)e;
+	(void)ticket;
+}
+
+void
+engine_handouts_view(struct engine *e, struct handouts_view *out)
+{
+	(void)e;
+	*out = (struct handouts_view){ .journal = "/nowhere" };
+}
+
+enum ksm_err
+engine_handouts_accept(struct engine *e, const char *reason,
+    struct store_actor who, char aside[512], struct ksm_fail *fail)
+{
+	(void)e;
+	(void)reason;
+	(void)who;
+	(void)aside;
+	return ksm_failf(fail, KSM_EREFUSED, "not locked");
 }
 
 enum ksm_err

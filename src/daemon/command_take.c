@@ -1,0 +1,742 @@
+/*
+ * command_take.c - hand keys out, and what is on record about that: take,
+ * key mark-used, handout list, status and accept, impact.
+ */
+#include "commands_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ksmpool/clock.h"
+#include "ksmpool/consumer.h"
+#include "ksmpool/dnsname.h"
+
+#include "engine_take.h"
+#include "hook.h"
+#include "store_backup.h"
+
+#define HANDOUT_PAGE 200
+#define ZONES_SHOWN  1000 /* of one key */
+
+/* ---- a zone ------------------------------------------------------------- */
+
+/* Its canonical text. False: the caller was told. */
+static bool
+zone_of(struct command_call *call, char zone[ZONE_TEXT])
+{
+	uint8_t wire[DNSNAME_WIRE];
+	struct ksm_fail fail;
+	size_t len;
+
+	if (dnsname_parse(arg_text(call, "zone"), wire, &len, &fail) !=
+	    KSM_OK) {
+		command_fail(call, CTL_FAILED, "bad-argument", NULL, "%s",
+		    fail.text);
+		return false;
+	}
+	dnsname_text(wire, len, zone);
+	return true;
+}
+
+/*
+ * The policy that was named, or that of the zone; its owner. False: the caller
+ * was told.
+ */
+static bool
+policy_of(struct command_call *call, const char *zone, const char **policy)
+{
+	const struct conf *conf;
+
+	if (plan_in_force(call, &conf) == NULL)
+		return false;
+	*policy = arg_text(call, "policy");
+	if (*policy == NULL && conf->npolicies == 1)
+		*policy = conf->policies[0].name;
+	if (*policy != NULL)
+		return true;
+	command_fail(call, CTL_FAILED, "bad-argument",
+	    "--policy says which; ksmctl plan names them",
+	    "which policy zone %s is on is not known", zone);
+	return false;
+}
+
+/* ---- take --------------------------------------------------------------- */
+
+struct taking {
+	int64_t ticket; /* 0: none */
+	bool proven;	/* the take is done, hooks may run */
+	struct handout *keys;
+	bool *singles;
+	int64_t *hooks; /* numbers, 0: none */
+	size_t nkeys;
+	bool again, uncovered;
+	ksm_msec said;
+};
+
+static void
+taking_free(struct command_call *call)
+{
+	struct taking *t = call->state;
+
+	if (t == NULL)
+		return;
+	if (t->ticket != 0)
+		engine_take_forget(call->face->engine, t->ticket);
+	free(t->keys);
+	free(t->singles);
+	free(t->hooks);
+	free(t);
+	call->state = NULL;
+}
+
+static void
+taking_begin(struct command_call *call, const struct take_want *want)
+{
+	struct taking *t = calloc(1, sizeof(*t));
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err;
+
+	if (t == NULL) {
+		fail_memory(call);
+		return;
+	}
+	call->state = t;
+	err = engine_take(call->face->engine, want, &t->ticket, &fail);
+	if (err != KSM_OK) {
+		t->ticket = 0;
+		fail_err(call, err, "unknown-policy", &fail);
+		return;
+	}
+	call->face->kick(call->face->ctx);
+}
+
+/* Tags that fit. False: the caller was told. */
+static bool
+tags_want(struct command_call *call, struct take_want *want)
+{
+	bool low = json_object_get(call->args, "tag_low") != NULL;
+	bool high = json_object_get(call->args, "tag_high") != NULL;
+	bool modulo = json_object_get(call->args, "tag_modulo") != NULL;
+	bool rest = json_object_get(call->args, "tag_rest") != NULL;
+
+	want->by_range = low;
+	want->tag_low = (int)arg_integer(call, "tag_low", 0);
+	want->tag_high = (int)arg_integer(call, "tag_high", 65535);
+	want->tag_modulo = (int)arg_integer(call, "tag_modulo", 0);
+	want->tag_rest = (int)arg_integer(call, "tag_rest", 0);
+	if (low == high && want->tag_low <= want->tag_high &&
+	    modulo == rest && (!modulo || want->tag_rest < want->tag_modulo))
+		return true;
+	command_fail(call, CTL_FAILED, "bad-argument", NULL,
+	    "a range of key tags is a low and a high one, and a modulo a "
+	    "number and a rest below it");
+	return false;
+}
+
+static void
+take_start(struct command_call *call)
+{
+	const char *consumer = arg_text(call, "for");
+	char zone[ZONE_TEXT];
+	struct take_want want = { .zone = zone,
+		.repository = arg_text(call, "repository"),
+		.alg = arg_alg(call, "algorithm"),
+		.not_before = arg_integer(call, "not_before", 0),
+		.request = arg_text(call, "request"),
+		.roll = arg_bool(call, "roll"),
+		.dry_run = arg_bool(call, "dry_run"),
+		.who = call_actor(call) };
+	int64_t count = arg_integer(call, "count", 1);
+
+	if (!zone_of(call, zone) || !policy_of(call, zone, &want.policy) ||
+	    !names_check(call, want.policy, want.repository) ||
+	    !tags_want(call, &want))
+		return;
+	(void)key_role_find(arg_text(call, "role"), &want.role);
+	if (consumer != NULL)
+		(void)consumer_find(consumer, &want.consumer);
+	if (count > TAKE_MOST) {
+		command_fail(call, CTL_FAILED, "bad-argument", NULL,
+		    "take: argument \"count\" must be 1 to %d", TAKE_MOST);
+		return;
+	}
+	want.count = (size_t)count;
+	taking_begin(call, &want);
+}
+
+static void
+mark_used_start(struct command_call *call)
+{
+	struct ksm_fail fail = { .text = "" };
+	struct store_key *key = calloc(1, sizeof(*key));
+	char zone[ZONE_TEXT];
+	struct key_id id;
+	struct take_want want = { .zone = zone,
+		.count = 1,
+		.outside = &id,
+		.reason = arg_text(call, "reason"),
+		.who = call_actor(call) };
+	enum ksm_err err = KSM_ENOMEM;
+
+	if (key != NULL && key_id_parse(arg_text(call, "id"), &id))
+		err = store_key_get(call->face->store, &id, key, &fail);
+	if (key == NULL) {
+		fail_memory(call);
+	} else if (err != KSM_OK) {
+		command_fail(call, CTL_FAILED, "unknown-key",
+		    "ksmctl key list shows what there is",
+		    "no key with id %s", arg_text(call, "id"));
+	} else if (zone_of(call, zone)) {
+		want.policy = key->pool.policy;
+		want.role = key->pool.role;
+		want.alg = key->pool.alg;
+		want.repository = key->pool.repository;
+		taking_begin(call, &want);
+	}
+	free(key);
+}
+
+/* ---- what a signer needs to know ----------------------------------------- */
+
+/* The token that a repository was last seen to be. */
+static void
+token_of(struct command_call *call, const char *repository,
+    struct repository_view *out)
+{
+	struct engine *e = call->face->engine;
+
+	for (size_t i = 0; i < engine_repositories(e); i++) {
+		engine_repository_view(e, i, out);
+		if (out->conf != NULL &&
+		    strcmp(out->conf->name, repository) == 0)
+			return;
+	}
+	*out = (struct repository_view){ .conf = NULL };
+}
+
+/* consumer.h of ksmctl reads these. NULL: no memory, or the row is gone. */
+static json_t *
+handout_key_json(struct command_call *call, const struct handout *h,
+    bool single)
+{
+	struct repository_view *view = calloc(1, sizeof(*view));
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail;
+	bool zsk = h->pool.role == ROLE_ZSK;
+	char id[KEY_ID_HEX], *pub = NULL;
+	json_t *body = NULL;
+
+	if (view == NULL || key == NULL ||
+	    store_key_get(call->face->store, &h->id, key, &fail) != KSM_OK ||
+	    (pub = digest_base64(key->pub, key->publen)) == NULL)
+		goto out;
+	token_of(call, h->pool.repository, view);
+	key_id_format(&h->id, id);
+	body = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:i,"
+	    " s:i, s:i, s:s, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:b, s:b,"
+	    " s:s}",
+	    "id", id, "label", id, "zone", ctl_text(h->zone), "role",
+	    key_role_text(h->pool.role), "policy", ctl_text(h->pool.policy),
+	    "repository", ctl_text(h->pool.repository), "algorithm",
+	    algorithm_json(h->pool.alg), "algorithm_number", h->pool.alg,
+	    "size", h->pool.bits, "flags", zsk ? 256 : 257, "tag",
+	    zsk ? key->tag_zsk : key->tag_ksk, "tag_revoked",
+	    key->tag_revoked, "public_key", pub, "module",
+	    ctl_text(view->conf != NULL ? view->conf->module : ""),
+	    "token_label", ctl_text(view->token_label), "token_serial",
+	    ctl_text(view->token_serial), "single", (int)single, "created_s",
+	    (json_int_t)key->ended, "taken_s", (json_int_t)h->when, "serial",
+	    (json_int_t)key->serial, "handout",
+	    count_or_null(h->number, h->number > 0), "shared",
+	    (int)!h->drawn, "uncovered", (int)h->uncovered, "share",
+	    h->share);
+out:
+	free(pub);
+	free(view);
+	free(key);
+	return body;
+}
+
+/* ---- hooks ----------------------------------------------------------------- */
+
+static const char *
+member_text(const json_t *body, const char *name, char out[32])
+{
+	const json_t *v = json_object_get(body, name);
+
+	if (json_is_string(v))
+		return json_string_value(v);
+	(void)snprintf(out, 32, "%lld", (long long)json_integer_value(v));
+	return out;
+}
+
+/* Its hook is started; the number is kept. */
+static void
+hook_begin(struct command_call *call, struct taking *t, size_t i,
+    const json_t *body)
+{
+	static const struct {
+		const char *variable, *member;
+	} facts[] = {
+		{ "KSMPOOL_KEY_ID", "id" },
+		{ "KSMPOOL_KEY_LABEL", "label" },
+		{ "KSMPOOL_ZONE", "zone" },
+		{ "KSMPOOL_ROLE", "role" },
+		{ "KSMPOOL_POLICY", "policy" },
+		{ "KSMPOOL_REPOSITORY", "repository" },
+		{ "KSMPOOL_ALGORITHM", "algorithm" },
+		{ "KSMPOOL_ALGORITHM_NUMBER", "algorithm_number" },
+		{ "KSMPOOL_SIZE", "size" },
+		{ "KSMPOOL_FLAGS", "flags" },
+		{ "KSMPOOL_TAG", "tag" },
+		{ "KSMPOOL_PUBLIC_KEY", "public_key" },
+		{ "KSMPOOL_MODULE", "module" },
+		{ "KSMPOOL_TOKEN_LABEL", "token_label" },
+		{ "KSMPOOL_TOKEN_SERIAL", "token_serial" },
+		{ "KSMPOOL_HANDOUT", "handout" },
+	};
+	const struct handout *h = &t->keys[i];
+	const struct conf_repository *r = conf_repository_find(
+	    engine_conf(call->face->engine), h->pool.repository);
+	const char *env[HOOK_ENV + 1] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin" };
+	char *owned[HOOK_ENV] = { NULL }, number[32];
+	struct hook_want want = { .who = call_actor(call), .env = env };
+	size_t n = 0;
+	bool ok = true;
+
+	if (r == NULL || r->hook == NULL || call->face->hooks == NULL)
+		return;
+	for (size_t k = 0; ok && k < nitems(facts); k++, n += ok)
+		ok = asprintf(&owned[n], "%s=%s", facts[k].variable,
+		    member_text(body, facts[k].member, number)) != -1;
+	if (ok && asprintf(&owned[n], "KSMPOOL_CONSUMER=%s", h->consumer) != -1)
+		n++;
+	if (ok && asprintf(&owned[n], "KSMPOOL_REQUEST=%s", h->request) != -1)
+		n++;
+	for (size_t k = 0; k < n; k++)
+		env[k + 1] = owned[k];
+	want.path = r->hook;
+	want.timeout = r->hook_timeout;
+	want.repository = r->name;
+	want.id = json_string_value(json_object_get(body, "id"));
+	if (ok)
+		t->hooks[i] = hooks_add(call->face->hooks, &want);
+	for (size_t k = 0; k < n; k++)
+		free(owned[k]);
+}
+
+/* ---- the answer -------------------------------------------------------------- */
+
+/* What the engine has; its list may be gone at the next turn. */
+static bool
+taking_keep(struct command_call *call, struct taking *t,
+    const struct take_state *s)
+{
+	t->nkeys = s->nkeys;
+	t->again = s->again;
+	t->uncovered = s->uncovered;
+	t->keys = calloc(s->nkeys + 1, sizeof(*t->keys));
+	t->singles = calloc(s->nkeys + 1, sizeof(*t->singles));
+	t->hooks = calloc(s->nkeys + 1, sizeof(*t->hooks));
+	if (t->keys == NULL || t->singles == NULL || t->hooks == NULL) {
+		fail_memory(call);
+		return false;
+	}
+	memcpy(t->keys, s->keys, s->nkeys * sizeof(*t->keys));
+	if (s->singles != NULL)
+		memcpy(t->singles, s->singles, s->nkeys * sizeof(bool));
+	return true;
+}
+
+static void
+hooks_begin(struct command_call *call, struct taking *t)
+{
+	if (t->again || arg_bool(call, "dry_run") ||
+	    json_object_get(call->args, "id") != NULL)
+		return;
+	for (size_t i = 0; i < t->nkeys; i++) {
+		json_t *body = handout_key_json(call, &t->keys[i],
+		    t->singles[i]);
+
+		if (body != NULL)
+			hook_begin(call, t, i, body);
+		json_decref(body);
+	}
+}
+
+static bool
+hooks_wait(struct command_call *call, const struct taking *t)
+{
+	char text[256];
+
+	for (size_t i = 0; i < t->nkeys; i++)
+		if (t->hooks[i] != 0 &&
+		    hooks_look(call->face->hooks, t->hooks[i], text) ==
+			HOOK_WAITS)
+			return true;
+	return false;
+}
+
+static void
+taking_answer(struct command_call *call, struct taking *t)
+{
+	int64_t failed = 0;
+
+	for (size_t i = 0; i < t->nkeys; i++) {
+		json_t *body = handout_key_json(call, &t->keys[i],
+		    t->singles[i]);
+		char text[256] = "";
+
+		if (t->hooks[i] != 0 &&
+		    hooks_look(call->face->hooks, t->hooks[i], text) ==
+			HOOK_FAILED)
+			failed++;
+		if (body != NULL && t->hooks[i] != 0)
+			(void)json_object_set_new(body, "hook",
+			    text[0] == '\0' ? json_string("done")
+					    : ctl_text(text));
+		item_send(call, "keys", body);
+	}
+	result_send(call, failed > 0 || t->uncovered ? CTL_ATTENTION : CTL_OK,
+	    json_pack("{s:I, s:b, s:b, s:I, s:b}", "count",
+		(json_int_t)t->nkeys, "again", (int)t->again, "uncovered",
+		(int)t->uncovered, "hooks_failed", (json_int_t)failed,
+		"dry_run", (int)arg_bool(call, "dry_run")));
+}
+
+static void
+take_poll(struct command_call *call)
+{
+	struct taking *t = call->state;
+	struct ksm_fail fail;
+	struct take_state s;
+
+	if (t == NULL || call->done)
+		return;
+	if (!t->proven) {
+		if (engine_take_state(call->face->engine, t->ticket, &s) !=
+		    KSM_OK) {
+			t->ticket = 0;
+			command_fail(call, CTL_FAILED, "failed", NULL,
+			    "the daemon lost sight of this take");
+			return;
+		}
+		if (!s.done)
+			return;
+		if (s.err != KSM_OK) {
+			(void)ksm_failf(&fail, s.err, "%s", s.text);
+			fail_err(call, s.err, "unknown-policy", &fail);
+			return;
+		}
+		t->proven = true;
+		if (!taking_keep(call, t, &s))
+			return;
+		engine_take_forget(call->face->engine, t->ticket);
+		t->ticket = 0;
+		hooks_begin(call, t);
+	}
+	if (!hooks_wait(call, t))
+		taking_answer(call, t);
+}
+
+/* ---- what was handed out ------------------------------------------------------- */
+
+struct listing {
+	struct handout_filter filter; /* its names are borrowed from the args */
+	struct key_id id;
+	char zone[ZONE_TEXT];
+	int64_t cursor, count;
+};
+
+static json_t *
+handout_json(const struct handout *h)
+{
+	char id[KEY_ID_HEX];
+
+	key_id_format(&h->id, id);
+	return json_pack("{s:I, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:b,"
+	    " s:o, s:o, s:I, s:I, s:b, s:b}",
+	    "number", (json_int_t)h->number, "time", time_json(h->when), "id",
+	    id, "zone", ctl_text(h->zone), "role",
+	    key_role_text(h->pool.role), "policy", ctl_text(h->pool.policy),
+	    "repository", ctl_text(h->pool.repository), "algorithm",
+	    algorithm_json(h->pool.alg), "share", ctl_text(h->share), "drawn",
+	    (int)h->drawn, "request", text_or_null(h->request), "consumer",
+	    text_or_null(h->consumer), "uid", (json_int_t)h->who.uid, "pid",
+	    (json_int_t)h->who.pid, "uncovered", (int)h->uncovered, "outside",
+	    (int)h->outside);
+}
+
+static void
+handout_list_start(struct command_call *call)
+{
+	const char *id = arg_text(call, "key");
+	struct listing *l;
+
+	if (!names_check(call, arg_text(call, "policy"), NULL))
+		return;
+	l = calloc(1, sizeof(*l));
+	if (l == NULL) {
+		fail_memory(call);
+		return;
+	}
+	call->state = l;
+	l->filter.policy = arg_text(call, "policy");
+	l->filter.request = arg_text(call, "request");
+	if (id != NULL && key_id_parse(id, &l->id))
+		l->filter.id = &l->id;
+	if (arg_text(call, "zone") != NULL && zone_of(call, l->zone))
+		l->filter.zone = l->zone;
+}
+
+static void
+handout_list_more(struct command_call *call)
+{
+	struct listing *l = call->state;
+	struct handout *page = calloc(HANDOUT_PAGE, sizeof(*page));
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err;
+	size_t n = 0;
+
+	if (page == NULL) {
+		fail_memory(call);
+		return;
+	}
+	err = store_handout_list(call->face->store, &l->filter, &l->cursor,
+	    page, HANDOUT_PAGE, &n, &fail);
+	if (err != KSM_OK)
+		fail_err(call, err, "failed", &fail);
+	for (size_t i = 0; err == KSM_OK && i < n; i++)
+		item_send(call, "handouts", handout_json(&page[i]));
+	l->count += (int64_t)n;
+	if (err == KSM_OK && n == 0)
+		result_send(call, CTL_OK,
+		    json_pack("{s:I}", "count", (json_int_t)l->count));
+	free(page);
+}
+
+static void
+handout_status_start(struct command_call *call)
+{
+	struct handouts_view view;
+
+	engine_handouts_view(call->face->engine, &view);
+	result_send(call, view.locked ? CTL_ATTENTION : CTL_OK,
+	    json_pack("{s:{s:I, s:o, s:b, s:o}}", "handouts", "number",
+		(json_int_t)view.number, "journal", ctl_text(view.journal),
+		"locked", (int)view.locked, "reason",
+		text_or_null(view.reason)));
+}
+
+static void
+handout_accept_start(struct command_call *call)
+{
+	struct ksm_fail fail = { .text = "" };
+	struct handouts_view view;
+	char aside[512] = "";
+	enum ksm_err err;
+
+	err = engine_handouts_accept(call->face->engine,
+	    arg_text(call, "reason"), call_actor(call), aside, &fail);
+	if (err != KSM_OK) {
+		fail_err(call, err, "failed", &fail);
+		return;
+	}
+	engine_handouts_view(call->face->engine, &view);
+	result_send(call, CTL_OK,
+	    json_pack("{s:{s:I, s:o, s:o}}", "handouts", "number",
+		(json_int_t)view.number, "journal", ctl_text(view.journal),
+		"aside", text_or_null(aside)));
+}
+
+/* ---- impact --------------------------------------------------------------------- */
+
+/* Zones that have the key, at most ZONES_SHOWN of them; NULL: no memory. */
+json_t *
+handout_zones_json(struct command_call *call, const struct key_id *id,
+    int64_t *total)
+{
+	struct handout_filter f = { .id = id };
+	struct handout *page = calloc(HANDOUT_PAGE, sizeof(*page));
+	json_t *zones = json_array(), *seen = json_object();
+	struct ksm_fail fail;
+	int64_t cursor = 0;
+	size_t n = 1;
+
+	*total = 0;
+	if (page == NULL ||
+	    store_handout_zones(call->face->store, id, total, &fail) != KSM_OK)
+		n = 0;
+	while (n > 0 && json_array_size(zones) < ZONES_SHOWN &&
+	    store_handout_list(call->face->store, &f, &cursor, page,
+		HANDOUT_PAGE, &n, &fail) == KSM_OK)
+		for (size_t i = 0; i < n; i++) {
+			if (json_object_get(seen, page[i].zone) != NULL ||
+			    json_array_size(zones) == ZONES_SHOWN)
+				continue;
+			(void)json_object_set_new(seen, page[i].zone,
+			    json_true());
+			(void)json_array_append_new(zones,
+			    ctl_text(page[i].zone));
+		}
+	json_decref(seen);
+	free(page);
+	return zones;
+}
+
+static const struct plan_pool *
+pool_of(const struct plan *plan, const struct store_key *k)
+{
+	for (size_t i = 0; i < plan->npools; i++) {
+		const struct plan_pool *p = &plan->pools[i];
+
+		if (p->role == k->pool.role && p->alg == k->pool.alg &&
+		    p->bits == k->pool.bits &&
+		    strcmp(p->policy, k->pool.policy) == 0 &&
+		    strcmp(p->repository, k->pool.repository) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+/* Keys that the zones of it need: one, where they share it. */
+static int64_t
+keys_needed(const struct plan_pool *p, int64_t zones)
+{
+	return p == NULL || p->scope == SCOPE_ZONE ? zones
+	    : zones > 0				   ? 1
+						   : 0;
+}
+
+struct usable {
+	const struct plan_pool *pool;
+	int64_t n;
+};
+
+static void
+usable_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
+    enum key_state state, int64_t covered, int64_t uncovered)
+{
+	struct usable *u = ctx;
+	const struct plan_pool *p = u->pool;
+
+	(void)pool_row;
+	if (state == KEY_READY && spec->role == p->role &&
+	    spec->alg == p->alg && spec->bits == p->bits &&
+	    strcmp(spec->policy, p->policy) == 0 &&
+	    strcmp(spec->repository, p->repository) == 0)
+		u->n += p->repository_conf->require_backup
+		    ? covered : covered + uncovered;
+}
+
+/* Ready keys that may be handed out now. */
+static int64_t
+keys_usable(struct command_call *call, const struct plan_pool *p)
+{
+	struct usable u = { .pool = p };
+	struct ksm_fail fail;
+
+	if (store_cover_counts(call->face->store, usable_add, &u, &fail) !=
+	    KSM_OK)
+		return 0;
+	return u.n;
+}
+
+static void
+impact_start(struct command_call *call)
+{
+	struct store_key *key = calloc(1, sizeof(*key));
+	struct ksm_fail fail = { .text = "" };
+	const struct plan *plan;
+	const struct plan_pool *p;
+	const struct conf *conf;
+	struct key_id id;
+	enum ksm_err err = KSM_ENOENT;
+	int64_t total = 0, need, have;
+	json_t *zones;
+
+	plan = plan_in_force(call, &conf);
+	if (plan == NULL || key == NULL) {
+		if (plan != NULL)
+			fail_memory(call);
+		goto out;
+	}
+	if (key_id_parse(arg_text(call, "id"), &id))
+		err = store_key_get(call->face->store, &id, key, &fail);
+	if (err != KSM_OK) {
+		if (err == KSM_ENOENT)
+			command_fail(call, CTL_FAILED, "unknown-key",
+			    "ksmctl key list shows what there is",
+			    "no key with id %s", arg_text(call, "id"));
+		else
+			fail_err(call, err, "unknown-key", &fail);
+		goto out;
+	}
+	p = pool_of(plan, key);
+	zones = handout_zones_json(call, &id, &total);
+	need = keys_needed(p, total);
+	have = p == NULL ? 0 : keys_usable(call, p);
+	result_send(call, have < need ? CTL_ATTENTION : CTL_OK,
+	    json_pack("{s:o, s:o, s:I, s:o, s:I, s:I, s:b}", "key",
+		key_json(key), "zones", zones, "zones_total",
+		(json_int_t)total, "scope", p == NULL ? json_null()
+		    : json_string(key_scope_text(p->scope)), "keys_needed",
+		(json_int_t)need, "keys_ready", (json_int_t)have,
+		"replaceable", (int)(have >= need)));
+out:
+	free(key);
+}
+
+/* ---- table ------------------------------------------------------------------------ */
+
+static const struct command_arg take_args[] = {
+	{ "zone", ARG_ZONE, true },
+	{ "role", ARG_ROLE, true },
+	{ "policy", ARG_NAME, false },
+	{ "repository", ARG_NAME, false },
+	{ "algorithm", ARG_ALG, false },
+	{ "count", ARG_SOME, false },
+	{ "tag_low", ARG_TAG, false },
+	{ "tag_high", ARG_TAG, false },
+	{ "tag_modulo", ARG_TAG, false },
+	{ "tag_rest", ARG_TAG, false },
+	{ "for", ARG_CONSUMER, false },
+	{ "not_before", ARG_TIME, false },
+	{ "request", ARG_REQUEST, false },
+	{ "roll", ARG_BOOL, false },
+	{ "dry_run", ARG_BOOL, false },
+};
+static const struct command_arg mark_used_args[] = {
+	{ "id", ARG_ID, true },
+	{ "zone", ARG_ZONE, true },
+	{ "reason", ARG_TEXT, true },
+};
+static const struct command_arg handout_list_args[] = {
+	{ "zone", ARG_ZONE, false },
+	{ "policy", ARG_NAME, false },
+	{ "key", ARG_ID, false },
+	{ "request", ARG_REQUEST, false },
+};
+static const struct command_arg accept_args[] = {
+	{ "reason", ARG_TEXT, true },
+};
+static const struct command_arg impact_args[] = {
+	{ "id", ARG_ID, true },
+};
+
+static const struct command commands[] = {
+	{ .name = "take", ARGS(take_args), .right = RIGHT_ACT,
+	    .start = take_start, .poll = take_poll, .end = taking_free },
+	{ .name = "key mark-used", ARGS(mark_used_args), .right = RIGHT_ACT,
+	    .start = mark_used_start, .poll = take_poll, .end = taking_free },
+	{ .name = "handout list", ARGS(handout_list_args),
+	    .start = handout_list_start, .more = handout_list_more,
+	    .end = state_free },
+	{ .name = "handout status", .start = handout_status_start },
+	{ .name = "handout accept", ARGS(accept_args), .right = RIGHT_ACT,
+	    .start = handout_accept_start },
+	{ .name = "impact", ARGS(impact_args), .start = impact_start },
+};
+
+const struct command_group commands_take = { commands, nitems(commands) };

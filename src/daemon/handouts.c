@@ -1,0 +1,515 @@
+/*
+ * handouts.c - the hand-out journal and the database put side by side: at a
+ * start, when something was lost, and when an operator has looked.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_parts.h"
+#include "journal.h"
+
+#define REPLAY_TURN 256
+#define SWEEP_MS    5000 /* between looks at keys that cannot be taken yet */
+
+/* What stands in the way of all hand-outs; false: nothing. */
+bool
+handouts_closed(struct engine *e, char out[LOCK_TEXT])
+{
+	struct ksm_fail fail;
+
+	out[0] = '\0';
+	if (e->handout_lock[0] != '\0')
+		(void)snprintf(out, LOCK_TEXT, "%s", e->handout_lock);
+	else if (e->journal == NULL)
+		(void)snprintf(out, LOCK_TEXT, "%s",
+		    e->journal_why[0] != '\0' ? e->journal_why
+					      : "there is no hand-out journal");
+	else if (journal_look(e->journal, &fail) != KSM_OK)
+		(void)snprintf(out, LOCK_TEXT, "%s", fail.text);
+	return out[0] != '\0';
+}
+
+void
+handouts_lock(struct engine *e, const char *why)
+{
+	struct ksm_fail fail;
+
+	if (e->handout_lock[0] != '\0')
+		return;
+	(void)snprintf(e->handout_lock, sizeof(e->handout_lock), "%s", why);
+	log_error("NOTHING IS HANDED OUT from now on: %s; look at `ksmctl "
+		  "handout status`, then `ksmctl handout accept --reason ...`",
+	    why);
+	if (!batch_ready(e) ||
+	    !batch_stored(e, store_handout_lock(e->store, why, &fail), &fail,
+		"lock the hand-outs"))
+		return;
+	batch_history(e, ACTOR_DAEMON, "hand-outs locked", "", "%s", why);
+	(void)batch_commit(e);
+}
+
+/* ---- what the journal knows ------------------------------------------------- */
+
+/* A key that was handed out and does not look so, or the other way round. */
+static enum ksm_err
+handed_out_settle(struct engine *e, const struct handed_out *k, int64_t *n,
+    int64_t *left, struct ksm_fail *fail)
+{
+	static const char why[] = "the hand-out journal says that it was taken";
+	ksm_time now = engine_wall(e);
+	enum key_state state = k->state;
+	enum ksm_err err = KSM_OK;
+
+	if (state == KEY_SURPLUS) {
+		err = store_key_move(e->store, &k->id, state, KEY_READY, why,
+		    now, fail);
+		state = KEY_READY;
+	}
+	if (err == KSM_OK && state == KEY_READY) {
+		err = store_key_move(e->store, &k->id, state, KEY_TAKING, why,
+		    now, fail);
+		state = KEY_TAKING;
+	}
+	if (err == KSM_OK && state == KEY_TAKING) {
+		err = store_key_move(e->store, &k->id, state, KEY_TAKEN, why,
+		    now, fail);
+		*n += err == KSM_OK;
+	} else if (err == KSM_OK) {
+		++*left; /* it has to be verified, or found, first */
+	}
+	return err;
+}
+
+/* Keys that are `taking` and of which the journal has no line. */
+static enum ksm_err
+takings_back(struct engine *e, int64_t *n, struct ksm_fail *fail)
+{
+	struct key_filter f = { .by_state = true, .state = KEY_TAKING };
+	struct store_key *page = calloc(REPLAY_TURN, sizeof(*page));
+	enum ksm_err err = KSM_OK;
+	int64_t cursor = 0;
+	size_t got = 1;
+
+	if (page == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	while (err == KSM_OK && got > 0) {
+		err = store_keys_list(e->store, &f, &cursor, page, REPLAY_TURN,
+		    &got, fail);
+		for (size_t i = 0; err == KSM_OK && i < got; i++) {
+			if (take_holds(e, &page[i].id))
+				continue;
+			err = store_key_move(e->store, &page[i].id, KEY_TAKING,
+			    KEY_READY, "the hand-out journal does not have it",
+			    engine_wall(e), fail);
+			*n += err == KSM_OK;
+		}
+	}
+	free(page);
+	return err;
+}
+
+/*
+ * Bring the states of keys in line with the hand-outs on record. Only when the
+ * journal is there: without it nobody knows what `taking` became.
+ */
+static enum ksm_err
+handed_out_look(struct engine *e, struct ksm_fail *fail)
+{
+	struct handed_out *page = calloc(REPLAY_TURN, sizeof(*page));
+	enum ksm_err err = page == NULL
+	    ? ksm_failf(fail, KSM_ENOMEM, "take: no memory")
+	    : KSM_OK;
+	int64_t cursor = 0, taken = 0, back = 0, left = 0;
+	struct ksm_fail look;
+	size_t got = 1;
+
+	while (err == KSM_OK && got > 0) {
+		err = store_handed_out(e->store, &cursor, page, REPLAY_TURN,
+		    &got, fail);
+		for (size_t i = 0; err == KSM_OK && i < got; i++)
+			if (!take_holds(e, &page[i].id))
+				err = handed_out_settle(e, &page[i], &taken,
+				    &left, fail);
+	}
+	free(page);
+	if (err == KSM_OK && e->journal != NULL &&
+	    journal_look(e->journal, &look) == KSM_OK)
+		err = takings_back(e, &back, fail);
+	if (err != KSM_OK)
+		return err;
+	if (taken + back > 0) {
+		e->tallies_old = true;
+		log_warning("hand-outs: %lld keys were being taken, or were "
+			    "handed out as the journal knows, and are taken "
+			    "now; %lld were not handed out and are ready again",
+		    (long long)taken, (long long)back);
+	}
+	e->take_sweep = left > 0;
+	e->sweep_at = engine_steady(e) + SWEEP_MS;
+	return KSM_OK;
+}
+
+struct replay {
+	struct engine *e;
+	int64_t head; /* of the database */
+	uint8_t hash[DIGEST_LEN];
+	bool differs;
+	int64_t n, mark;
+};
+
+static enum ksm_err
+replay_line(void *ctx, const struct handout *h,
+    const struct handout_line *line, struct ksm_fail *fail)
+{
+	struct replay *r = ctx;
+	enum ksm_err err;
+
+	if (h->mark > r->mark)
+		r->mark = h->mark;
+	if (h->number < r->head || r->differs)
+		return KSM_OK;
+	if (h->number == r->head) {
+		r->differs = memcmp(line->hash, r->hash, DIGEST_LEN) != 0;
+		return KSM_OK;
+	}
+	err = store_handout_add(r->e->store, h, line, fail);
+	r->n += err == KSM_OK;
+	return err;
+}
+
+/* What journal and database say when they are put side by side. */
+static void
+replay_judge(struct engine *e, const struct replay *r)
+{
+	int64_t last = journal_head(e->journal, NULL);
+	char why[LOCK_TEXT] = "";
+
+	if (r->differs)
+		(void)snprintf(why, sizeof(why),
+		    "the hand-out journal %.200s and the database disagree about "
+		    "hand-out %lld: one of them was restored or changed",
+		    e->journal_path, (long long)r->head);
+	else if (last < r->head)
+		(void)snprintf(why, sizeof(why),
+		    "the hand-out journal %.200s ends with hand-out %lld, and the "
+		    "database has %lld: it was removed, cut or restored",
+		    e->journal_path, (long long)last, (long long)r->head);
+	else if (r->mark > store_serial_last(e->store))
+		(void)snprintf(why, sizeof(why),
+		    "the database is older than the hand-out journal, which "
+		    "knows of keys up to serial %lld; the database ends at "
+		    "%lld: keys made since are not on record",
+		    (long long)r->mark,
+		    (long long)store_serial_last(e->store));
+	if (why[0] != '\0')
+		handouts_lock(e, why);
+}
+
+static enum ksm_err
+journal_read(struct engine *e, struct ksm_fail *fail)
+{
+	struct replay r = { .e = e };
+	struct ksm_fail why;
+	uint8_t tag[KEY_TAG_LEN];
+	int64_t cut = 0;
+	enum ksm_err err;
+
+	store_tag_get(e->store, tag);
+	if ((err = store_handout_head(e->store, &r.head, r.hash, fail)) !=
+	    KSM_OK)
+		return err;
+	if (r.head == 0)
+		memset(r.hash, 0, sizeof(r.hash));
+	err = journal_open(e->journal_path, tag, replay_line, &r, &e->journal,
+	    &cut, &why);
+	if (err == KSM_ESTORE || err == KSM_ENOMEM) {
+		*fail = why;
+		return err;
+	}
+	if (err != KSM_OK) {
+		e->journal = NULL;
+		(void)snprintf(e->journal_why, sizeof(e->journal_why), "%s",
+		    why.text);
+		log_error("%s: nothing is handed out until that is mended and "
+			  "ksmpoold restarted; everything else goes on",
+		    why.text);
+		if (err == KSM_EREFUSED)
+			handouts_lock(e, why.text);
+	}
+	if (cut > 0)
+		log_warning("hand-out journal %s: its last line was only "
+			    "begun (%lld bytes); it was cut off, nobody was "
+			    "given that key",
+		    e->journal_path, (long long)cut);
+	if (r.n > 0)
+		batch_history(e, ACTOR_DAEMON, "hand-outs replayed",
+		    "", "%lld hand-outs that the journal had and the database "
+		    "had not", (long long)r.n);
+	if ((err = handed_out_look(e, fail)) != KSM_OK)
+		return err;
+	if (store_batch_open(e->store) &&
+	    (err = store_commit(e->store, fail)) != KSM_OK)
+		return err;
+	if (e->journal != NULL)
+		replay_judge(e, &r);
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_handouts_open(struct engine *e, const char *path, struct ksm_fail *fail)
+{
+	enum ksm_err err;
+
+	if (snprintf(e->journal_path, sizeof(e->journal_path), "%s", path) >=
+	    (int)sizeof(e->journal_path))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "the path of the hand-out journal is too long");
+	err = store_handout_locked(e->store, e->handout_lock, fail);
+	if (err == KSM_OK)
+		err = journal_read(e, fail);
+	if (err == KSM_OK && e->handout_lock[0] != '\0')
+		log_error("nothing is handed out: %s; look at `ksmctl handout "
+			  "status`, then `ksmctl handout accept --reason ...`",
+		    e->handout_lock);
+	return err;
+}
+
+/* Pairs of ours without a row: this database may be an older copy. */
+static void
+orphans_look(struct engine *e)
+{
+	char why[LOCK_TEXT];
+	struct ksm_fail fail;
+	int64_t accepted = 0;
+
+	if (e->journal_path[0] == '\0' || e->handout_lock[0] != '\0')
+		return;
+	for (size_t i = 0; i < e->nrepos; i++) {
+		struct repo *r = e->repos[i];
+
+		if (!r->looked || r->orphans == 0 ||
+		    r->orphans == r->orphans_judged)
+			continue;
+		if (!batch_stored(e,
+			store_orphans_accepted(e->store, r->row.row, &accepted,
+			    &fail),
+			&fail, "read the accepted pairs"))
+			return;
+		r->orphans_judged = r->orphans;
+		if (r->orphans <= accepted)
+			continue;
+		(void)snprintf(why, sizeof(why),
+		    "repository %s holds %lld pairs of this installation that "
+		    "are not on record: the database may be an older copy; "
+		    "`ksmctl inventory` names them",
+		    r->name, (long long)r->orphans);
+		handouts_lock(e, why);
+		return;
+	}
+}
+
+/* ---- an operator has looked --------------------------------------------------- */
+
+/* Lines that the database has and the journal has not. */
+static enum ksm_err
+journal_mend(struct engine *e, struct ksm_fail *fail)
+{
+	char *text = malloc(HANDOUT_LINE);
+	uint8_t hash[DIGEST_LEN];
+	int64_t head = 0, number;
+	enum ksm_err err;
+
+	if (text == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	err = store_handout_head(e->store, &head, hash, fail);
+	number = journal_head(e->journal, NULL);
+	while (err == KSM_OK && number < head) {
+		err = store_handout_text(e->store, ++number, text, hash, fail);
+		if (err == KSM_OK)
+			err = journal_append_text(e->journal, text, fail);
+	}
+	free(text);
+	return err == KSM_OK ? journal_sync(e->journal, fail) : err;
+}
+
+/*
+ * The file is not what the database says and stays as it is, under another
+ * name. What it has of hand-outs that are not on record goes on record.
+ */
+static enum ksm_err
+journal_aside(struct engine *e, char aside[512], struct ksm_fail *fail)
+{
+	struct ksm_fail why;
+	uint8_t tag[KEY_TAG_LEN];
+	int64_t cut;
+	enum ksm_err err;
+
+	journal_close(e->journal);
+	e->journal = NULL;
+	err = journal_set_aside(e->journal_path, aside, fail);
+	if (err != KSM_OK)
+		return err;
+	store_tag_get(e->store, tag);
+	err = journal_open(e->journal_path, tag, replay_line,
+	    &(struct replay){ .e = e }, &e->journal, &cut, &why);
+	if (err != KSM_OK) {
+		e->journal = NULL;
+		*fail = why;
+	}
+	return err;
+}
+
+struct salvage {
+	struct engine *e;
+	struct handout *found; /* drawn in the other journal, not in ours */
+	size_t n, room;
+};
+
+static enum ksm_err
+salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
+{
+	struct salvage *s = ctx;
+	struct handout_filter f = { .id = &h->id, .zone = h->zone };
+	struct handout *known = calloc(1, sizeof(*known));
+	int64_t cursor = 0;
+	size_t n = 0;
+	enum ksm_err err;
+
+	if (known == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	err = store_handout_list(s->e->store, &f, &cursor, known, 1, &n, fail);
+	free(known);
+	if (err != KSM_OK || n > 0)
+		return err;
+	if (s->n == s->room) {
+		size_t want = s->room == 0 ? 64 : s->room * 2;
+		void *p = reallocarray(s->found, want, sizeof(*s->found));
+
+		if (p == NULL)
+			return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+		s->found = p;
+		s->room = want;
+	}
+	s->found[s->n++] = *h;
+	return KSM_OK;
+}
+
+static enum ksm_err
+salvaged_add(struct engine *e, struct salvage *s, struct ksm_fail *fail)
+{
+	struct handout_line *lines = calloc(s->n + 1, sizeof(*lines));
+	enum ksm_err err = KSM_OK;
+
+	if (lines == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	for (size_t i = 0; i < s->n; i++)
+		s->found[i].request[0] = '\0'; /* may be another's by now */
+	if (s->n > 0)
+		err = journal_append(e->journal, s->found, s->n, lines, fail);
+	for (size_t i = 0; i < s->n; i++) {
+		if (err == KSM_OK)
+			err = store_handout_add(e->store, &s->found[i],
+			    &lines[i], fail);
+		free(lines[i].text);
+	}
+	free(lines);
+	return err;
+}
+
+static enum ksm_err
+handouts_reconcile(struct engine *e, char aside[512], struct ksm_fail *fail)
+{
+	struct salvage s = { .e = e };
+	struct ksm_fail look;
+	uint8_t ours[DIGEST_LEN], theirs[DIGEST_LEN];
+	char *text = malloc(HANDOUT_LINE);
+	int64_t last;
+	enum ksm_err err = KSM_OK;
+	bool follows = false;
+
+	if (text == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	/* A journal that the database goes on from is only written on. */
+	if (e->journal != NULL && journal_look(e->journal, &look) == KSM_OK) {
+		last = journal_head(e->journal, theirs);
+		follows = last == 0 ||
+		    (store_handout_text(e->store, last, text, ours, fail) ==
+			    KSM_OK &&
+			memcmp(ours, theirs, DIGEST_LEN) == 0);
+	}
+	if (!follows && (err = journal_aside(e, aside, fail)) == KSM_OK &&
+	    aside[0] != '\0')
+		err = journal_salvage(aside, salvage_line, &s, fail);
+	if (err == KSM_OK)
+		err = journal_mend(e, fail);
+	if (err == KSM_OK)
+		err = salvaged_add(e, &s, fail);
+	if (err == KSM_OK)
+		err = handed_out_look(e, fail);
+	free(s.found);
+	free(text);
+	return err;
+}
+
+enum ksm_err
+engine_handouts_accept(struct engine *e, const char *reason,
+    struct store_actor who, char aside[512], struct ksm_fail *fail)
+{
+	char was[LOCK_TEXT], why[512];
+	enum ksm_err err;
+
+	aside[0] = '\0';
+	if (!handouts_closed(e, was))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "there is nothing to accept: hand-outs are not locked");
+	if (take_recording(e))
+		return ksm_failf(fail, KSM_EBUSY,
+		    "hand-outs are being recorded; ask again");
+	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
+		return err;
+	err = handouts_reconcile(e, aside, fail);
+	for (size_t i = 0; err == KSM_OK && i < e->nrepos; i++)
+		err = store_orphans_accept(e->store, e->repos[i]->row.row,
+		    e->repos[i]->orphans, fail);
+	if (err == KSM_OK)
+		err = store_handout_lock(e->store, "", fail);
+	(void)snprintf(why, sizeof(why), "%.250s; it was: %.230s", reason, was);
+	if (err == KSM_OK)
+		err = store_history_add(e->store, engine_wall(e), who,
+		    "hand-outs accepted", "", why, fail);
+	err = engine_order_end(e, err, "accept the hand-outs", fail);
+	if (err != KSM_OK)
+		return err;
+	e->handout_lock[0] = '\0';
+	e->journal_why[0] = '\0';
+	e->tallies_old = true;
+	log_warning("hand-outs go on, accepted by uid %lld pid %lld: %s%s%s",
+	    (long long)who.uid, (long long)who.pid, why,
+	    aside[0] == '\0' ? "" : "; the old journal is kept as ", aside);
+	return KSM_OK;
+}
+
+void
+engine_handouts_view(struct engine *e, struct handouts_view *out)
+{
+	struct ksm_fail fail;
+	uint8_t hash[DIGEST_LEN];
+
+	*out = (struct handouts_view){ .journal = e->journal_path };
+	(void)store_handout_head(e->store, &out->number, hash, &fail);
+	out->locked = handouts_closed(e, out->reason);
+}
+
+void
+handouts_look(struct engine *e)
+{
+	struct ksm_fail fail;
+
+	orphans_look(e);
+	if (e->take_sweep && engine_steady(e) >= e->sweep_at &&
+	    batch_ready(e) &&
+	    batch_stored(e, handed_out_look(e, &fail), &fail,
+		"settle hand-outs"))
+		(void)batch_commit(e);
+}
