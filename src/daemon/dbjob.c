@@ -247,14 +247,19 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 		;
 	lines_end(&job->out);
 	lines_end(&job->err);
-	fd_close(&job->pidfd);
 	if (job->late || si.si_code != CLD_EXITED)
 		part_remove(job);
+	/*
+	 * First the loop lets go of the pidfd: a child between fork and exec
+	 * has it too, and then closing it would not end the loop's watch.
+	 */
 	if (job->done == NULL) {
-		/* Forgotten: the loop lets go of it, and job_left frees it. */
 		(void)sd_event_source_set_floating(s, 0);
+		fd_close(&job->pidfd); /* now job_left only frees it */
 		return 0;
 	}
+	job->on_exit = sd_event_source_disable_unref(job->on_exit);
+	fd_close(&job->pidfd);
 	err = rc == 0 ? job_judge(job, &si, &fail) :
 			ksm_failf(&fail, KSM_ESYS,
 			    "wait for the work on the database: %s",
