@@ -567,16 +567,15 @@ database_done(void *ctx, enum ksm_err err, char *const *findings, size_t n,
 		d->job_done(arg, err, findings, n, fail);
 }
 
-/* A backup does not wait for somebody's check. */
 static void
-check_end(struct daemon *d)
+job_end(struct daemon *d, const char *why)
 {
 	struct ksm_fail fail;
 
-	if (d->job == NULL || d->job_to != NULL)
+	if (d->job == NULL)
 		return;
 	dbjob_forget(d->job);
-	(void)ksm_failf(&fail, KSM_EBUSY, "a backup came first");
+	(void)ksm_failf(&fail, KSM_EBUSY, "%s", why);
 	database_done(d, KSM_EBUSY, NULL, 0, &fail);
 }
 
@@ -591,8 +590,9 @@ face_database(void *ctx, const char *to, struct store_actor who,
 	struct ksm_fail fail = { .text = "" };
 	enum ksm_err err = KSM_EBUSY;
 
-	if (to != NULL)
-		check_end(d);
+	/* A backup does not wait for somebody's check. */
+	if (to != NULL && d->job_to == NULL)
+		job_end(d, "a backup came first");
 	if (d->job != NULL)
 		(void)ksm_failf(&fail, err,
 		    "the database is being checked or copied already");
@@ -1087,6 +1087,8 @@ daemon_main(const struct daemon_options *options)
 		log_error("event loop: %s", strerror(-rc));
 		d.status = DAEMON_FAILED;
 	}
+	d.job_arg = NULL; /* clients hear of the stop when they are closed */
+	job_end(&d, "ksmpoold stopped before it was done");
 	if (history_mark(&d, "daemon stopped", &fail) != KSM_OK)
 		log_warning("the history does not say that ksmpoold stopped: "
 			    "%s",

@@ -126,6 +126,7 @@ part_remove(const struct dbjob *job)
 	(void)unlink(part);
 }
 
+/* Its process is reaped already, or never was. */
 static void
 job_free(struct dbjob *job)
 {
@@ -137,17 +138,37 @@ job_free(struct dbjob *job)
 	(void)sd_event_source_disable_unref(job->err.source);
 	fd_close(&job->out.fd);
 	fd_close(&job->err.fd);
-	if (job->pidfd != -1) {
-		(void)syscall(SYS_pidfd_send_signal, job->pidfd, SIGKILL, NULL,
-		    0);
-		(void)waitpid(job->pid, NULL, 0);
-		part_remove(job);
-	}
 	fd_close(&job->pidfd);
 	for (size_t i = 0; i < job->n; i++)
 		free(job->findings[i]);
 	free(job->to);
 	free(job);
+}
+
+/*
+ * Where no loop will say that the process has ended: it was never watched, or
+ * the loop itself is at its end.
+ */
+static void
+job_reap(struct dbjob *job)
+{
+	(void)syscall(SYS_pidfd_send_signal, job->pidfd, SIGKILL, NULL, 0);
+	while (waitpid(job->pid, NULL, 0) == -1 && errno == EINTR)
+		;
+	part_remove(job);
+	job_free(job);
+}
+
+/* The loop has let go of the source, and with it of a forgotten job. */
+static void
+job_left(void *ctx)
+{
+	struct dbjob *job = ctx;
+
+	if (job->pidfd != -1)
+		job_reap(job);
+	else
+		job_free(job);
 }
 
 static int
@@ -216,7 +237,6 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 	enum ksm_err err;
 	int rc = waitid(P_PID, (id_t)job->pid, &si, WEXITED | WNOHANG);
 
-	(void)s;
 	(void)fd;
 	(void)revents;
 	if (rc == 0 && si.si_pid == 0)
@@ -227,9 +247,19 @@ on_exit_(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 		;
 	lines_end(&job->out);
 	lines_end(&job->err);
-	fd_close(&job->pidfd);
 	if (job->late || si.si_code != CLD_EXITED)
 		part_remove(job);
+	/*
+	 * First the loop lets go of the pidfd: a child between fork and exec
+	 * has it too, and then closing it would not end the loop's watch.
+	 */
+	if (job->done == NULL) {
+		(void)sd_event_source_set_floating(s, 0);
+		fd_close(&job->pidfd); /* now job_left only frees it */
+		return 0;
+	}
+	job->on_exit = sd_event_source_disable_unref(job->on_exit);
+	fd_close(&job->pidfd);
 	err = rc == 0 ? job_judge(job, &si, &fail) :
 			ksm_failf(&fail, KSM_ESYS,
 			    "wait for the work on the database: %s",
@@ -294,12 +324,13 @@ dbjob_start(sd_event *event, const char *database, const char *to,
 	says[0] = errs[0] = -1;
 	(void)fcntl(job->out.fd, F_SETFL, O_NONBLOCK);
 	(void)fcntl(job->err.fd, F_SETFL, O_NONBLOCK);
-	if ((rc = sd_event_add_io(event, &job->out.source, job->out.fd,
+	/* Its end comes first: once that is watched the loop can reap it. */
+	if ((rc = sd_event_add_io(event, &job->on_exit, job->pidfd, EPOLLIN,
+		 on_exit_, job)) < 0 ||
+	    (rc = sd_event_add_io(event, &job->out.source, job->out.fd,
 		 EPOLLIN, on_lines, &job->out)) < 0 ||
 	    (rc = sd_event_add_io(event, &job->err.source, job->err.fd,
 		 EPOLLIN, on_lines, &job->err)) < 0 ||
-	    (rc = sd_event_add_io(event, &job->on_exit, job->pidfd, EPOLLIN,
-		 on_exit_, job)) < 0 ||
 	    (rc = sd_event_add_time_relative(event, &job->on_time,
 		 CLOCK_MONOTONIC, DBJOB_SECONDS * 1000000ULL, 0, on_time,
 		 job)) < 0) {
@@ -316,12 +347,32 @@ out:
 	fd_close(&says[1]);
 	fd_close(&errs[0]);
 	fd_close(&errs[1]);
-	job_free(job);
+	dbjob_forget(job);
 	return err;
 }
 
 void
 dbjob_forget(struct dbjob *job)
 {
-	job_free(job);
+	if (job == NULL)
+		return;
+	if (job->pidfd == -1) {
+		job_free(job);
+		return;
+	}
+	if (job->on_exit == NULL) {
+		job_reap(job);
+		return;
+	}
+	job->done = NULL;
+	job->on_time = sd_event_source_disable_unref(job->on_time);
+	job->out.source = sd_event_source_disable_unref(job->out.source);
+	job->err.source = sd_event_source_disable_unref(job->err.source);
+	fd_close(&job->out.fd);
+	fd_close(&job->err.fd);
+	(void)syscall(SYS_pidfd_send_signal, job->pidfd, SIGKILL, NULL, 0);
+	/* The loop keeps it until its process has ended, or the loop has. */
+	(void)sd_event_source_set_destroy_callback(job->on_exit, job_left);
+	(void)sd_event_source_set_floating(job->on_exit, 1);
+	job->on_exit = sd_event_source_unref(job->on_exit);
 }

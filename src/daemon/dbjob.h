@@ -36,7 +36,11 @@ typedef void (*dbjob_done_fn)(void *arg, enum ksm_err err,
  */
 enum ksm_err dbjob_start(sd_event *event, const char *database, const char *to,
     dbjob_done_fn done, void *arg, struct dbjob **out, struct ksm_fail *fail);
-/* `done` will not be called; the process is ended. NULL is fine. */
+/*
+ * `done` will not be called; the process is killed, and the loop reaps it and
+ * removes what a copy left. Returns at once. Where the loop ends first, the
+ * last sd_event_unref does both and may wait. NULL is fine.
+ */
 void dbjob_forget(struct dbjob *job);
 
 #endif

@@ -44,6 +44,7 @@
  *   at T resume REPOSITORY [accept]
  *   at T pause [for=T] | unpause
  *   at T retire kN [refused]
+ *   at T note [refused]               a row of history alone
  *   at T adopt kN POLICY ROLE REPOSITORY [alg=N] [refused]
  *   at T errand inventory|destroy|clean|sweep REPOSITORY [kN ...] [debris=N]
  *       [refused] | errand forget
@@ -3243,6 +3244,16 @@ do_unpause(struct world *w, struct words *v)
 }
 
 static void
+do_note(struct world *w, struct words *v)
+{
+	struct ksm_fail fail;
+
+	outcome(w, v,
+	    engine_note(w->engine, somebody, "noted", "", "a scenario", &fail),
+	    &fail);
+}
+
+static void
 do_retire(struct world *w, struct words *v)
 {
 	size_t key = key_parse(w, word(w, v, "a key"));
@@ -3436,6 +3447,8 @@ do_event(struct world *w, const char *verb, struct words *v)
 		do_unpause(w, v);
 	else if (strcmp(verb, "retire") == 0)
 		do_retire(w, v);
+	else if (strcmp(verb, "note") == 0)
+		do_note(w, v);
 	else if (strcmp(verb, "adopt") == 0)
 		do_adopt(w, v);
 	else if (strcmp(verb, "errand") == 0)

@@ -1539,6 +1539,35 @@ those_who_wait_for_an_end_are_bounded(void **ctx)
 }
 
 static void
+a_dry_run_of_an_errand_waits_as_the_errand_does(void **ctx)
+{
+	static const char *const lines[] = {
+		Q("inventory clean", "{\"repository\":\"SoftHSM\","
+		    "\"debris\":true,\"reason\":\"old\",\"dry_run\":true}"),
+		Q("inventory adopt", "{\"id\":"
+		    "\"01000000000000000000000000000000\","
+		    "\"policy\":\"default\",\"role\":\"KSK\","
+		    "\"reason\":\"ours\",\"dry_run\":true}"),
+	};
+	struct world *w = *ctx;
+	int fds[FEW_SLOTS / 8];
+
+	slots_limit(w);
+	for (size_t l = 0; l < nitems(lines); l++) {
+		fake.errands = 0;
+		for (int i = 0; i < FEW_SLOTS / 8; i++)
+			fds[i] = begin(w, lines[l], strlen(lines[l]));
+		assert_int_equal(fake.errands, FEW_SLOTS / 8);
+		expect_error(ask(w, lines[l]), "busy",
+		    "wait for an end already");
+		assert_int_equal(fake.errands, FEW_SLOTS / 8);
+		for (int i = 0; i < FEW_SLOTS / 8; i++)
+			(void)close(fds[i]);
+		turn(w);
+	}
+}
+
+static void
 clients_hear_when_the_daemon_stops(void **ctx)
 {
 	struct world *w = *ctx;
@@ -2078,6 +2107,7 @@ main(void)
 		T(one_that_asks_gets_the_slot_of_the_oldest_that_does_not),
 		T(young_clients_keep_their_slots_and_newcomers_wait),
 		T(those_who_wait_for_an_end_are_bounded),
+		T(a_dry_run_of_an_errand_waits_as_the_errand_does),
 		T(clients_hear_when_the_daemon_stops),
 		T(an_inventory_is_looked_at_and_shown_in_pages),
 		T(destroying_goes_on_without_its_client_and_looking_does_not),

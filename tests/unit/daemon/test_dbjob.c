@@ -8,6 +8,8 @@
 
 #include <sys/wait.h>
 
+#include <glob.h>
+
 #include "dbjob.h"
 
 struct world {
@@ -175,6 +177,56 @@ a_copy_is_told_where(void **ctx)
 	assert_int_equal(w->err, KSM_ESYS);
 }
 
+/* Is a child there, running or to be reaped? */
+static bool
+has_child(void)
+{
+	siginfo_t si;
+
+	return waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+static void
+run_until_reaped(struct world *w)
+{
+	for (int i = 0; has_child() && i < 100; i++)
+		assert_true(sd_event_run(w->event, 100000) >= 0);
+	assert_false(has_child());
+}
+
+/* A copy that is at its work: it has written `part` and its journal. */
+static struct dbjob *
+copy_begun(struct world *w, const char *to, char part[200])
+{
+	struct dbjob *job = NULL;
+	glob_t found;
+	int rc = GLOB_NOMATCH;
+
+	program(w, ": >\"$3.part-$$\"; : >\"$3.part-$$-journal\"; "
+		   "exec sleep 100");
+	ok(w->b, dbjob_start(w->event, w->b->path, to, done, w, &job,
+		     &w->b->fail));
+	(void)snprintf(part, 200, "%s.part-*-journal", to);
+	for (int i = 0; rc != 0 && i < 1000; i++) {
+		(void)usleep(5000);
+		rc = glob(part, 0, NULL, &found);
+	}
+	assert_int_equal(rc, 0);
+	globfree(&found);
+	(void)snprintf(part, 200, "%s.part-*", to);
+	return job;
+}
+
+static bool
+is_there(const char *pattern)
+{
+	glob_t found;
+	int rc = glob(pattern, 0, NULL, &found);
+
+	globfree(&found);
+	return rc == 0;
+}
+
 static void
 who_forgets_is_not_called_and_nothing_stays(void **ctx)
 {
@@ -187,10 +239,65 @@ who_forgets_is_not_called_and_nothing_stays(void **ctx)
 	(void)sd_event_run(w->event, 50000);
 	dbjob_forget(job);
 	dbjob_forget(NULL);
+	run_until_reaped(w);
 	assert_int_equal(sd_event_run(w->event, 50000), 0);
 	assert_false(w->done);
-	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
-	assert_int_equal(errno, ECHILD);
+}
+
+static void
+forgetting_does_not_wait_for_the_process(void **ctx)
+{
+	struct world *w = *ctx;
+	struct dbjob *job = NULL;
+
+	program(w, "exec sleep 100");
+	ok(w->b, dbjob_start(w->event, w->b->path, NULL, done, w, &job,
+		     &w->b->fail));
+	dbjob_forget(job);
+	assert_true(has_child()); /* it is the loop that reaps it */
+	run_until_reaped(w);
+}
+
+static void
+a_copy_that_is_forgotten_leaves_no_pieces(void **ctx)
+{
+	struct world *w = *ctx;
+	char to[160], part[200];
+
+	bed_file(w->b, ".copy", to);
+	dbjob_forget(copy_begun(w, to, part));
+	run_until_reaped(w);
+	assert_false(is_there(part));
+	assert_false(w->done);
+}
+
+static void
+a_loop_that_ends_first_leaves_nothing_either(void **ctx)
+{
+	struct world *w = *ctx;
+	char to[160], part[200];
+
+	bed_file(w->b, ".copy", to);
+	dbjob_forget(copy_begun(w, to, part));
+	w->event = sd_event_unref(w->event);
+	assert_false(has_child());
+	assert_false(is_there(part));
+	assert_false(w->done);
+}
+
+static void
+another_job_begins_while_a_forgotten_one_ends(void **ctx)
+{
+	struct world *w = *ctx;
+	char to[160], part[200];
+
+	bed_file(w->b, ".copy", to);
+	dbjob_forget(copy_begun(w, to, part));
+	program(w, "echo ok");
+	run(w, NULL);
+	assert_int_equal(w->err, KSM_OK);
+	run_until_reaped(w);
+	assert_false(is_there(part));
 }
 
 int
@@ -204,6 +311,10 @@ main(void)
 		told(what_it_could_not_do_has_its_words),
 		told(a_copy_is_told_where),
 		told(who_forgets_is_not_called_and_nothing_stays),
+		told(forgetting_does_not_wait_for_the_process),
+		told(a_copy_that_is_forgotten_leaves_no_pieces),
+		told(a_loop_that_ends_first_leaves_nothing_either),
+		told(another_job_begins_while_a_forgotten_one_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
