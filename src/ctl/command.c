@@ -203,14 +203,16 @@ option_unknown(const struct ctl_command *c, const char *word, const char *name,
 	const char *nearest = NULL;
 	size_t distance = WORD_MAX;
 
-	if (c != NULL && option_anywhere(name) != NULL)
+	for (size_t i = 0; c != NULL && i < c->noptions; i++)
+		near_try(name, c->options[i].name, &nearest, &distance);
+	/* One of another command's: said so, unless it is a slip of the hand. */
+	if (c != NULL && option_anywhere(name) != NULL &&
+	    (nearest == NULL || distance > 1))
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "%s: has no option '--%s'; 'ksmctl %s --help' lists them",
 		    c->name, name, c->name);
 	for (size_t i = 0; i < nitems(globals); i++)
 		near_try(name, globals[i].name, &nearest, &distance);
-	for (size_t i = 0; c != NULL && i < c->noptions; i++)
-		near_try(name, c->options[i].name, &nearest, &distance);
 	if (nearest != NULL && name[0] != '\0')
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "unknown option '%.64s'; did you mean '--%s'?", word,

@@ -86,6 +86,20 @@ ask 0 .was_paused resume
 ask 64 .error clock accept --reason t
 ask 2 .error clock accept --reason t --yes
 ask 0 .level log level
+taken=$("$ctl" --socket "$sock" --json take --zone example.com --role ZSK --policy default | jq -r '.keys[0].id')
+ask 0 .keys take --zone example.com --role ZSK --policy default --dry-run
+ask 0 .request take --zone example.com --role ZSK --policy default
+ask 64 .error take --zone example.com
+ask 2 .error take --zone example.com --role CSK --policy default
+ask 0 .handouts handout list
+ask 0 .handouts.journal handout status
+ask 64 .error handout accept
+ask 2 .error handout accept --reason t
+ask 1 .zones impact "$taken"
+ask 2 .error impact $none
+ask 0 .done key return "$taken" --reason t
+ask 2 .refused key return $none --reason t
+ask 2 .error key mark-used $none --zone a --reason t
 ask 0 .events history
 ask 64 .error history --since never
 ask 0 .hash history verify

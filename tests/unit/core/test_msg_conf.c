@@ -320,6 +320,7 @@ after_settings(const char *text, int fd, struct ksm_fail *fail)
 	"\"allow_extraction\":false,\"search_first\":false,\"sessions\":"     \
 	sessions ",\"deadline\":1,\"on_overdue\":\"wait\",\"kill_after\":0,"  \
 	"\"keys_per_minute\":0,\"recycle_after\":0,\"sync_path\":null,"       \
+	"\"hook\":null,\"hook_timeout\":10,"                                  \
 	"\"env\":[],\"attributes\":[" attributes "],\"file\":null,"          \
 	"\"line\":1}"
 
