@@ -305,6 +305,7 @@ struct engine {
 	int64_t last_take;
 	struct journal *journal; /* NULL: it cannot be used */
 	char journal_path[512], journal_why[LOCK_TEXT];
+	int64_t journal_mark; /* the highest serial that it knew at the start */
 	char handout_lock[LOCK_TEXT]; /* why nothing is handed out; "" */
 	bool take_sweep; /* keys are not yet what the hand-outs say */
 	ksm_msec sweep_at;

@@ -251,6 +251,7 @@ journal_read(struct engine *e, struct ksm_fail *fail)
 	if (store_batch_open(e->store) &&
 	    (err = store_commit(e->store, fail)) != KSM_OK)
 		return err;
+	e->journal_mark = r.mark;
 	if (e->journal != NULL)
 		replay_judge(e, &r);
 	return KSM_OK;
@@ -373,12 +374,18 @@ salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
 	struct handout_filter f = { .id = &h->id, .zone = h->zone };
 	struct handout *known = calloc(1, sizeof(*known));
 	int64_t cursor = 0;
-	size_t n = 0;
+	size_t n = 0, drawn = 0;
 	enum ksm_err err;
 
 	if (known == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
 	err = store_handout_list(s->e->store, &f, &cursor, known, 1, &n, fail);
+	/* Of a key that another zone drew it can only be said as well. */
+	f.zone = NULL;
+	cursor = 0;
+	if (err == KSM_OK && n == 0)
+		err = store_handout_list(s->e->store, &f, &cursor, known, 1,
+		    &drawn, fail);
 	free(known);
 	if (err != KSM_OK || n > 0)
 		return err;
@@ -391,7 +398,8 @@ salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
 		s->found = p;
 		s->room = want;
 	}
-	s->found[s->n++] = *h;
+	s->found[s->n] = *h;
+	s->found[s->n++].drawn = h->drawn && drawn == 0;
 	return KSM_OK;
 }
 
@@ -469,9 +477,13 @@ engine_handouts_accept(struct engine *e, const char *reason,
 	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		return err;
 	err = handouts_reconcile(e, aside, fail);
+	/* Of a token that was not looked at yet, what was accepted before. */
 	for (size_t i = 0; err == KSM_OK && i < e->nrepos; i++)
-		err = store_orphans_accept(e->store, e->repos[i]->row.row,
-		    e->repos[i]->orphans, fail);
+		if (e->repos[i]->looked)
+			err = store_orphans_accept(e->store,
+			    e->repos[i]->row.row, e->repos[i]->orphans, fail);
+	if (err == KSM_OK && e->journal_mark > store_serial_last(e->store))
+		err = store_serial_raise(e->store, e->journal_mark, fail);
 	if (err == KSM_OK)
 		err = store_handout_lock(e->store, "", fail);
 	(void)snprintf(why, sizeof(why), "%.250s; it was: %.230s", reason, was);

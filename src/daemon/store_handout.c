@@ -372,6 +372,27 @@ store_handout_lock(struct store *st, const char *reason,
 }
 
 enum ksm_err
+store_serial_raise(struct store *st, int64_t serial, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_SERIAL_RAISE];
+	enum ksm_err err;
+	int64_t last;
+
+	err = store_begin(st, fail);
+	if (err != KSM_OK)
+		return err;
+	if (bind_int(q, ":serial", serial) != SQLITE_OK ||
+	    sqlite3_step(q) != SQLITE_ROW)
+		return store_change_failed(st, q, "raise serials", fail);
+	last = sqlite3_column_int64(q, 0);
+	if (sqlite3_step(q) != SQLITE_DONE)
+		return store_change_failed(st, q, "raise serials", fail);
+	stmt_done(q);
+	st->serial = last;
+	return KSM_OK;
+}
+
+enum ksm_err
 store_orphans_accepted(struct store *st, int64_t repository, int64_t *n,
     struct ksm_fail *fail)
 {

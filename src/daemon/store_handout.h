@@ -124,6 +124,12 @@ enum ksm_err store_handout_locked(struct store *st, char out[LOCK_TEXT],
     struct ksm_fail *fail);
 enum ksm_err store_handout_lock(struct store *st, const char *reason,
     struct ksm_fail *fail);
+/*
+ * Serials up to that were given once, to keys that are not on record (any
+ * more): the next key gets a later one.
+ */
+enum ksm_err store_serial_raise(struct store *st, int64_t serial,
+    struct ksm_fail *fail);
 /* Pairs of ours without a row that an operator has looked at. */
 enum ksm_err store_orphans_accepted(struct store *st, int64_t repository,
     int64_t *n, struct ksm_fail *fail);

@@ -417,6 +417,8 @@ static const char *const store_sql[ST__COUNT] = {
 	    "WHERE k.cka_id = :id)",
 	[ST_HANDOUT_LOCKED] = "SELECT handout_lock FROM meta",
 	[ST_HANDOUT_LOCK] = "UPDATE meta SET handout_lock = :reason",
+	[ST_SERIAL_RAISE] =
+	    "UPDATE meta SET serial = max(serial, :serial) RETURNING serial",
 	[ST_ORPHANS_ACCEPTED] =
 	    "SELECT orphans_accepted FROM repository WHERE row = :row",
 	[ST_ORPHANS_ACCEPT] =

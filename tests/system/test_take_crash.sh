@@ -47,7 +47,7 @@ while [ "$killed" -lt "$kills" ]; do
 	kill -9 "$daemon" 2>/dev/null || fail "the daemon was not there to be killed"
 	wait "$daemon" 2>/dev/null
 	killed=$((killed + 1))
-	daemon_start >/dev/null
+	daemon_start
 done
 sleep 1
 : >"$dir/enough"

@@ -1,0 +1,152 @@
+#!/bin/sh
+# An older database, a lost, cut or foreign journal, keys of ours that are not
+# on record: nothing is handed out twice, and nothing at all until an operator
+# has looked.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+token_make
+kasp_write "$(kasp_policy default "$(kasp_key ZSK 13 256 P90D)")"
+zones default 4
+conf_write '<Strategy>fixed</Strategy><Fixed>12</Fixed><LowWater>1</LowWater>'
+journal=$state/handout.journal
+daemon_start
+check "filled" ctl topup --wait
+
+take()
+{
+	ctl --json take --zone "$1" --role ZSK 2>>"$dir/err" |
+	    jq -r '.keys[0].id'
+}
+
+locked()
+{
+	ctl --json handout status | jq -r .handouts.locked
+}
+
+# restore FILE: the database as it was, with the daemon down.
+restore()
+{
+	rm -f "$db" "$db-wal" "$db-shm"
+	cp "$1" "$db"
+}
+
+twice()
+{
+	{
+		tail -n +2 "$journal" | jq -r 'select(.drawn) | .key'
+	} | sort | uniq -d | wc -l
+}
+
+# ---- an older database ------------------------------------------------------
+
+one=$(take one.example)
+check "the database is copied" ctl database backup "$dir/old.db"
+two=$(take two.example)
+three=$(take three.example)
+daemon_stop
+restore "$dir/old.db"
+equal "the copy knows of one" \
+    "$(sqlite3 "$db" "SELECT count(*) FROM keys WHERE state = 'taken'")" 1
+daemon_start
+says "the journal is replayed" "hand-outs: 2 keys" "$log"
+equal "it is not locked" "$(locked)" false
+equal "what was taken since is taken" \
+    "$(ctl --json key show "$two" | jq -r .key.state) $(ctl --json key show "$three" | jq -r .key.state)" \
+    "taken taken"
+four=$(take four.example)
+equal "the next is another one" \
+    "$(printf '%s\n' "$one" "$two" "$three" "$four" | sort -u | wc -l)" 4
+equal "no key twice" "$(twice)" 0
+check "the database is sound" ctl database check
+
+# ---- one that lacks keys ------------------------------------------------------
+
+check "copied again" ctl database backup "$dir/older.db"
+ctl topup --wait >/dev/null || fail "topup"
+five=$(take five.example)
+daemon_stop
+restore "$dir/older.db"
+daemon_start
+until_true 20 test "$(locked)" = true ||
+    fail "keys that are not on record do not lock hand-outs"
+exits 2 "nothing is handed out" ctl take --zone six.example --role ZSK
+says "and the reason is said" "(older|not on record)" "$dir/out"
+exits 1 "status says so" ctl handout status
+equal "what was taken is not ready" \
+    "$(ctl --json key list --state ready | jq -r '.keys[].id' | grep -c "$five")" 0
+exits 64 "accept needs a reason" ctl handout accept
+until_true 20 grep -q "in the token but not in the database" "$log" ||
+    fail "the pairs without a row were not found"
+check "an operator has looked" ctl handout accept --reason "restored on purpose"
+equal "and keys are handed out" "$(locked)" false
+six=$(take six.example)
+[ -n "$six" ] && [ "$six" != null ] || fail "no key after accept: $(cat "$dir/err")"
+equal "no key twice" "$(twice)" 0
+sleep 1
+equal "and it stays so" "$(locked)" false
+
+# ---- a journal that is lost, cut, foreign ------------------------------------
+
+daemon_stop
+cp "$journal" "$dir/journal.whole"
+rm "$journal"
+daemon_start
+equal "a lost journal locks" "$(locked)" true
+says "and is named" "ends with hand-out 0, and the database has" "$log"
+check "accepted" ctl handout accept --reason "the disk was replaced"
+equal "it is written again, the same" \
+    "$(cmp "$journal" "$dir/journal.whole" && echo same)" same
+daemon_stop
+
+head -n 3 "$dir/journal.whole" >"$journal"
+daemon_start
+equal "a cut one locks" "$(locked)" true
+check "accepted" ctl handout accept --reason "restored"
+equal "and is made whole" \
+    "$(cmp "$journal" "$dir/journal.whole" && echo same)" same
+daemon_stop
+
+printf '{"n":99,"prev' >>"$journal"
+daemon_start
+equal "a line that was only begun is cut off" "$(locked)" false
+equal "and nothing else" "$(cmp "$journal" "$dir/journal.whole" && echo same)" same
+daemon_stop
+
+sed '3s/two.example/new.example/' "$dir/journal.whole" >"$journal"
+daemon_start
+equal "a changed line locks" "$(locked)" true
+says "with file and line" "handout.journal:4: the line before it" "$log"
+check "accepted" ctl handout accept --reason "somebody edited it"
+says "the changed file is kept" "set-aside-1" "$dir/out"
+[ -e "$journal.set-aside-1" ] || fail "it is not there"
+equal "no key twice" "$(twice)" 0
+seven=$(take seven.example)
+[ -n "$seven" ] && [ "$seven" != null ] || fail "no key: $(cat "$dir/err")"
+daemon_stop
+
+sed '1s/installation":"..../installation":"0000/' "$dir/journal.whole" >"$journal"
+daemon_start
+equal "another installation's journal locks" "$(locked)" true
+exits 2 "nothing is handed out" ctl take --zone eight.example --role ZSK
+check "accepted" ctl handout accept --reason "copied by mistake"
+daemon_stop
+mv "$journal" "$dir/kept"
+mkdir "$journal"
+daemon_start
+exits 1 "a journal that cannot be opened" ctl handout status
+says "is named" "handout.journal" "$dir/out"
+exits 0 "and everything else goes on" ctl --timeout PT60S topup --wait
+daemon_stop
+rmdir "$journal"
+mv "$dir/kept" "$journal"
+daemon_start
+
+# ---- removed while it runs -----------------------------------------------------
+
+rm "$journal"
+exits 2 "a journal that is removed" ctl take --zone nine.example --role ZSK
+says "is noticed before a key is spent" "the file was removed" "$dir/out"
+equal "none is on its way" \
+    "$(sqlite3 "$db" "SELECT count(*) FROM keys WHERE state = 'taking'")" 0
+check "the history is sound" ctl history verify
