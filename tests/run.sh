@@ -84,6 +84,8 @@ run_tests()
 say "packages"
 # shellcheck disable=SC2086
 packages_need $PACKAGES_BUILD $PACKAGES_TEST || exit 1
+# shellcheck disable=SC2086
+packages_want $PACKAGES_SIGNERS
 echo "all there"
 
 # 1. What users run: every test.
