@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "ksmpool/dnsname.h"
+#include "ksmpool/hash.h"
 
 #include "config.h"
 
@@ -78,18 +79,6 @@ struct reading {
 	uint32_t *names;
 	size_t nnames;
 };
-
-/* FNV-1a with a random start, so that no list can be made to collide. */
-static uint64_t
-hash_bytes(uint64_t seed, const void *bytes, size_t len)
-{
-	const uint8_t *p = bytes;
-	uint64_t h = UINT64_C(0xcbf29ce484222325) ^ seed;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ p[i]) * UINT64_C(0x100000001b3);
-	return h ^ (h >> 32);
-}
 
 static bool
 slots_grow(struct reading *z)
