@@ -163,6 +163,41 @@ fact(FILE *out, const char *label, const char *value)
 	(void)fputc('\n', out);
 }
 
+void
+pool_print(FILE *out, const json_t *pool)
+{
+	text_print(out, doc_text(pool, "policy"));
+	(void)fprintf(out, "/%s/", doc_text(pool, "role"));
+	text_print(out, doc_text(pool, "repository"));
+	(void)fprintf(out, "/%s/%" PRId64, doc_text(pool, "algorithm"),
+	    doc_number(pool, "size"));
+}
+
+void
+word_print(FILE *out, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-./:@%+,";
+	char part[512];
+
+	if (word[0] != '\0' && strspn(word, plain) == strlen(word)) {
+		text_print(out, word);
+		return;
+	}
+	(void)fputc('\'', out);
+	for (size_t len; *word != '\0'; word += len) {
+		len = strcspn(word, "'");
+		(void)snprintf(part, sizeof(part), "%.*s", (int)len, word);
+		text_print(out, part);
+		if (word[len] == '\'') {
+			(void)fputs("'\\''", out);
+			len++;
+		}
+	}
+	(void)fputc('\'', out);
+}
+
 const char *
 plural(int64_t n, const char *one, const char *many)
 {

@@ -25,6 +25,8 @@ print_counts(FILE *out, const json_t *r)
 			(void)fprintf(out, "%s %" PRId64 " %s",
 			    i == 0 ? "" : ",", doc_number(counts, sorts[i]),
 			    sorts[i]);
+	if (doc_flag(r, "cut"))
+		(void)fprintf(out, " (too many to list them all)");
 	(void)fputc('\n', out);
 }
 

@@ -34,6 +34,10 @@ void fact(FILE *out, const char *label, const char *value);
 /* "unknown" when it is null or missing. */
 void fact_number(FILE *out, const char *label, const json_t *o,
     const char *field);
+/* POLICY/ROLE/REPOSITORY/ALGORITHM/SIZE, cleaned; explain takes it so. */
+void pool_print(FILE *out, const json_t *pool);
+/* A word as a shell takes it: quoted where it must be, cleaned. */
+void word_print(FILE *out, const char *word);
 const char *plural(int64_t n, const char *one, const char *many);
 
 #endif

@@ -20,6 +20,7 @@
 
 #define LIST_PAGE 200
 #define SET_PAGE  1000
+#define NAMES_TEXT 400
 
 static json_t *
 backup_json(const struct store_backup *b)
@@ -40,6 +41,27 @@ backup_json(const struct store_backup *b)
 	    "skipped", (json_int_t)b->skipped);
 }
 
+/* "a, b and c", or as many of them as there is room for. */
+static void
+repositories_name(const struct conf *conf, char out[NAMES_TEXT])
+{
+	size_t len = 0, n = conf->nrepositories;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		const char *name = conf->repositories[i].name;
+
+		/* with room for the end, whatever number it names */
+		if (len + strlen(name) + 40 >= NAMES_TEXT) {
+			(void)snprintf(out + len, NAMES_TEXT - len,
+			    " and %zu more", n - i);
+			return;
+		}
+		len += (size_t)snprintf(out + len, NAMES_TEXT - len, "%s%s",
+		    i == 0 ? "" : i + 1 == n ? " and " : ", ", name);
+	}
+}
+
 /*
  * The one that was named, or the only one there is. What was in force once may
  * have backups still. NULL: the caller was told.
@@ -49,6 +71,7 @@ repository_of(struct command_call *call)
 {
 	const char *name = arg_text(call, "repository");
 	const struct conf *conf;
+	char names[NAMES_TEXT];
 
 	if (plan_in_force(call, &conf) == NULL ||
 	    (name != NULL && !names_check(call, NULL, name)))
@@ -57,10 +80,16 @@ repository_of(struct command_call *call)
 		return name;
 	if (conf->nrepositories == 1)
 		return conf->repositories[0].name;
-	command_fail(call, CTL_FAILED, "bad-argument",
-	    "ksmctl repository list names them",
-	    "%s: there are %zu repositories; say which one",
-	    call->command->name, conf->nrepositories);
+	if (conf->nrepositories == 0) {
+		command_fail(call, CTL_FAILED, "unknown-repository",
+		    "--repository names one of former times",
+		    "%s: no repository is configured", call->command->name);
+		return NULL;
+	}
+	repositories_name(conf, names);
+	command_fail(call, CTL_FAILED, "bad-argument", "--repository NAME",
+	    "%s: there are %zu repositories, %s; say which one",
+	    call->command->name, conf->nrepositories, names);
 	return NULL;
 }
 
@@ -99,6 +128,19 @@ text_of(const struct command_call *call, const char *name)
 	return text != NULL ? text : "";
 }
 
+/* What nobody configures is not looked at, so it could not be committed. */
+static bool
+repository_configured(struct command_call *call, const char *name)
+{
+	if (conf_repository_find(engine_conf(call->face->engine), name) != NULL)
+		return true;
+	command_fail(call, CTL_FAILED, "unknown-repository",
+	    "ksmctl repository list names those that are",
+	    "%s: repository %s is not configured any more",
+	    call->command->name, name);
+	return false;
+}
+
 static void
 begin_start(struct command_call *call)
 {
@@ -107,12 +149,22 @@ begin_start(struct command_call *call)
 	struct store_backup b;
 	enum ksm_err err;
 
-	if (repository == NULL || !ledger_begin(call))
+	if (repository == NULL || !repository_configured(call, repository) ||
+	    !ledger_begin(call))
 		return;
 	err = store_backup_begin(call->face->store, repository,
 	    arg_text(call, "label"), text_of(call, "note"),
 	    text_of(call, "medium"), clock_wall(), call_actor(call), &b, &fail);
-	ledger_answer(call, err, &b, &fail);
+	err = engine_order_end(call->face->engine, err, "keep the ledger",
+	    &fail);
+	if (err != KSM_OK) {
+		fail_err(call, err, "unknown-repository", &fail);
+		return;
+	}
+	/* Where there are several, commit must be told which, too. */
+	result_send(call, CTL_OK, json_pack("{s:o, s:I}",
+	    "backup", backup_json(&b), "repositories",
+	    (json_int_t)engine_conf(call->face->engine)->nrepositories));
 }
 
 static void
@@ -157,6 +209,11 @@ struct closing {
 	int64_t refused, skipped;
 };
 
+/* What of an inventory stands against a key; what others own does not. */
+#define AGAINST                                             \
+	(FOUND_BIT(FOUND_MISSING) | FOUND_BIT(FOUND_HALF) | \
+	    FOUND_BIT(FOUND_DOUBLED))
+
 static void
 closing_free(struct command_call *call)
 {
@@ -171,18 +228,25 @@ closing_free(struct command_call *call)
 	call->state = NULL;
 }
 
+static int
+id_cmp(const void *a, const void *b)
+{
+	return key_id_cmp(a, b);
+}
+
 static void
 commit_start(struct command_call *call)
 {
 	const json_t *ids = json_object_get(call->args, "except");
 	const char *repository = repository_of(call);
 	struct errand_want want = { .kind = ERRAND_INVENTORY,
-		.repository = repository, .who = call_actor(call) };
+		.repository = repository, .sorts = AGAINST,
+		.who = call_actor(call) };
 	struct ksm_fail fail = { .text = "" };
 	struct closing *c;
 	enum ksm_err err;
 
-	if (repository == NULL)
+	if (repository == NULL || !repository_configured(call, repository))
 		return;
 	c = calloc(1, sizeof(*c));
 	if (c != NULL)
@@ -197,6 +261,7 @@ commit_start(struct command_call *call)
 		if (key_id_parse(json_string_value(json_array_get(ids, i)),
 			&c->except[c->nexcept]))
 			c->nexcept++;
+	qsort(c->except, c->nexcept, sizeof(*c->except), id_cmp);
 	err = store_backup_get(call->face->store, repository,
 	    arg_text(call, "label"), &c->backup, &fail);
 	if (err == KSM_OK && c->backup.state != BACKUP_OPEN)
@@ -217,10 +282,7 @@ commit_start(struct command_call *call)
 static bool
 is_excepted(const struct closing *c, const struct key_id *id)
 {
-	for (size_t i = 0; i < c->nexcept; i++)
-		if (key_id_cmp(&c->except[i], id) == 0)
-			return true;
-	return false;
+	return bsearch(id, c->except, c->nexcept, sizeof(*id), id_cmp) != NULL;
 }
 
 /* What the inventory says against it; they are in order of id. */
@@ -332,10 +394,22 @@ commit_poll(struct command_call *call)
 	}
 	if (!s.done)
 		return;
-	if (s.failed || s.text[0] != '\0') {
+	if (s.failed) {
 		command_fail(call, CTL_FAILED, "failed",
 		    "nothing was marked; the backup is still open",
 		    "the token could not be looked at: %s", s.text);
+		return;
+	}
+	if (s.cut) {
+		command_fail(call, CTL_FAILED, "refused",
+		    "ksmctl inventory; the backup is still open",
+		    "more than %d keys of repository %s are not whole in the "
+		    "token (%lld missing, %lld half, %lld doubled): that they "
+		    "are in a backup cannot be seen",
+		    FOUND_MOST, c->backup.repository,
+		    (long long)s.counts[FOUND_MISSING],
+		    (long long)s.counts[FOUND_HALF],
+		    (long long)s.counts[FOUND_DOUBLED]);
 		return;
 	}
 	if (!set_check(call, &s))
@@ -361,7 +435,6 @@ commit_poll(struct command_call *call)
 struct page_of {
 	int64_t cursor, count;
 	int64_t backup; /* row */
-	ksm_time at;
 	const char *repository; /* borrowed from the arguments; NULL: all */
 };
 
@@ -482,12 +555,69 @@ show_more(struct command_call *call)
 		show_end(call, p);
 }
 
+/* ---- check: what no backup has, pool by pool ----------------------------- */
+
+struct check_pool {
+	int64_t row;
+	struct pool_spec spec;
+	int64_t keys; /* found so far */
+	ksm_time oldest; /* of them; 0: not known */
+};
+
+struct checking {
+	const char *repository; /* borrowed from the arguments; NULL: all */
+	ksm_time at;
+	struct check_pool *pools; /* malloc'd: those that may have such keys */
+	size_t npools, pool;	  /* the one at hand */
+	int64_t cursor, count;
+	int64_t unsettled; /* as it began: what is settled now is listed */
+	bool failed;
+};
+
+static void
+checking_free(struct command_call *call)
+{
+	struct checking *c = call->state;
+
+	if (c != NULL)
+		free(c->pools);
+	state_free(call);
+}
+
+static void
+check_pool_note(void *ctx, int64_t pool_row, const struct pool_spec *spec,
+    enum key_state state, int64_t covered, int64_t uncovered)
+{
+	struct checking *c = ctx;
+	struct check_pool *more;
+
+	(void)state;
+	/* Backups that began after `at` do not count. */
+	if ((uncovered == 0 && (c->at == 0 || covered == 0)) ||
+	    (c->repository != NULL &&
+		strcmp(c->repository, spec->repository) != 0) ||
+	    (c->npools > 0 && c->pools[c->npools - 1].row == pool_row))
+		return;
+	more = reallocarray(c->pools, c->npools + 1, sizeof(*more));
+	if (more == NULL) {
+		c->failed = true;
+		return;
+	}
+	c->pools = more;
+	c->pools[c->npools++] =
+	    (struct check_pool){ .row = pool_row, .spec = *spec };
+}
+
 static void
 check_start(struct command_call *call)
 {
+	const char *repository = arg_text(call, "repository");
 	ksm_time at = arg_integer(call, "at", 0), now = clock_wall();
+	struct key_filter all = { .repository = repository };
+	struct ksm_fail fail = { .text = "" };
 	char text[TIME_TEXT];
-	struct page_of *p;
+	struct checking *c;
+	enum ksm_err err;
 
 	if (at > now) {
 		time_format(at, text);
@@ -495,40 +625,98 @@ check_start(struct command_call *call)
 		    "backup check: %s lies in the future", text);
 		return;
 	}
-	p = page_new(call);
-	if (p != NULL)
-		p->at = at;
+	if (repository != NULL && !names_check(call, NULL, repository))
+		return;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL) {
+		fail_memory(call);
+		return;
+	}
+	call->state = c;
+	c->repository = repository;
+	c->at = at;
+	err = unsettled_count(call, &all, &c->unsettled, &fail);
+	if (err == KSM_OK)
+		err = store_cover_counts(call->face->store, check_pool_note, c,
+		    &fail);
+	if (err != KSM_OK)
+		fail_err(call, err, "failed", &fail);
+	else if (c->failed)
+		fail_memory(call);
+}
+
+/* What is being settled may be in the token, and is in no backup. */
+static void
+check_end(struct command_call *call, const struct checking *c)
+{
+	result_send(call,
+	    c->count + c->unsettled > 0 ? CTL_ATTENTION : CTL_OK,
+	    json_pack("{s:I, s:I}", "count", (json_int_t)c->count, "unsettled",
+		(json_int_t)c->unsettled));
 }
 
 static void
+check_pool_end(struct command_call *call, struct checking *c)
+{
+	const struct check_pool *p = &c->pools[c->pool++];
+
+	c->cursor = 0;
+	c->count += p->keys;
+	if (p->keys == 0)
+		return;
+	item_send(call, "pools",
+	    json_pack("{s:o, s:s, s:o, s:o, s:i, s:I, s:o, s:o}",
+		"policy", ctl_text(p->spec.policy),
+		"role", key_role_text(p->spec.role),
+		"repository", ctl_text(p->spec.repository),
+		"algorithm", algorithm_json(p->spec.alg),
+		"size", p->spec.bits,
+		"uncovered", (json_int_t)p->keys,
+		"oldest", time_json(p->oldest),
+		"oldest_age_s",
+		count_or_null(clock_wall() - p->oldest, p->oldest > 0)));
+}
+
+/* A page of the pool at hand. */
+static void
 check_more(struct command_call *call)
 {
-	struct page_of *p = call->state;
-	struct store_key *page = calloc(LIST_PAGE, sizeof(*page));
+	struct checking *c = call->state;
+	struct store_key *page = NULL;
 	struct ksm_fail fail = { .text = "" };
 	ksm_time now = clock_wall();
+	struct check_pool *p;
 	enum ksm_err err;
 	size_t n = 0;
 	json_t *key;
 
+	if (c->pool == c->npools) {
+		check_end(call, c);
+		return;
+	}
+	p = &c->pools[c->pool];
+	page = calloc(LIST_PAGE, sizeof(*page));
 	if (page == NULL) {
 		fail_memory(call);
 		return;
 	}
-	err = store_uncovered_list(call->face->store, p->repository, p->at,
-	    &p->cursor, page, LIST_PAGE, &n, &fail);
+	err = store_uncovered_list(call->face->store, NULL, p->row, c->at,
+	    &c->cursor, page, LIST_PAGE, &n, &fail);
 	for (size_t i = 0; err == KSM_OK && i < n; i++) {
+		ksm_time ended = page[i].ended;
+
 		key = key_json(&page[i]);
 		(void)json_object_set_new(key, "age_s",
-		    count_or_null(now - page[i].ended, page[i].ended > 0));
+		    count_or_null(now - ended, ended > 0));
 		item_send(call, "keys", key);
+		if (ended > 0 && (p->oldest == 0 || ended < p->oldest))
+			p->oldest = ended;
 	}
-	p->count += (int64_t)n;
+	p->keys += (int64_t)n;
 	if (err != KSM_OK)
 		fail_err(call, err, "failed", &fail);
 	else if (n == 0)
-		result_send(call, p->count > 0 ? CTL_ATTENTION : CTL_OK,
-		    json_pack("{s:I}", "count", (json_int_t)p->count));
+		check_pool_end(call, c);
 	free(page);
 }
 
@@ -539,6 +727,7 @@ struct cover_sum {
 	const struct plan *plan;
 	int64_t *ready; /* covered ready keys, per pool of the plan */
 	int64_t covered, uncovered;
+	int64_t in_use; /* of those uncovered, handed out */
 };
 
 static void
@@ -552,6 +741,8 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 		return;
 	sum->covered += covered;
 	sum->uncovered += uncovered;
+	if (state == KEY_TAKEN)
+		sum->in_use += uncovered;
 	for (size_t i = 0; state == KEY_READY && i < sum->plan->npools; i++) {
 		const struct plan_pool *p = &sum->plan->pools[i];
 
@@ -563,12 +754,16 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 	}
 }
 
-/* Of the pool whose covered keys last shortest: -1 not even now. */
+/*
+ * How long covered keys last in the pool where they last shortest, *first:
+ * -1 not even now. NULL: no pool asks for any.
+ */
 static int64_t
-covered_last(const struct cover_sum *sum)
+covered_last(const struct cover_sum *sum, const struct plan_pool **first)
 {
 	int64_t least = INT64_MAX, lasts;
 
+	*first = NULL;
 	for (size_t i = 0; i < sum->plan->npools; i++) {
 		const struct plan_pool *p = &sum->plan->pools[i];
 
@@ -576,9 +771,28 @@ covered_last(const struct cover_sum *sum)
 		    p->required == 0)
 			continue;
 		lasts = plan_pool_lasts(p, sum->ready[i]);
-		least = lasts < least ? lasts : least;
+		if (*first == NULL || lasts < least) {
+			least = lasts;
+			*first = p;
+		}
 	}
 	return least;
+}
+
+/* As explain takes it: POLICY/ROLE/REPOSITORY/ALGORITHM/SIZE */
+static json_t *
+pool_name_json(const struct plan_pool *p)
+{
+	const struct alg *alg;
+	char text[512];
+
+	if (p == NULL)
+		return json_null();
+	alg = alg_find(p->alg);
+	(void)snprintf(text, sizeof(text), "%s/%s/%s/%s/%d", p->policy,
+	    key_role_text(p->role), p->repository,
+	    alg != NULL ? alg->name : "?", p->bits);
+	return ctl_text(text);
 }
 
 json_t *
@@ -588,10 +802,11 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	struct store *st = call->face->store;
 	struct cover_sum sum = { .repository = r->name, .plan = plan,
 		.ready = calloc(plan->npools + 1, sizeof(*sum.ready)) };
+	const struct plan_pool *first = NULL;
 	struct store_backup last, open;
 	struct ksm_fail fail;
 	ksm_time oldest = 0, now = clock_wall(), until = 0;
-	bool have_last, have_open, ok;
+	bool have_last, have_open, ok, ever;
 	int64_t lasts = -1;
 	json_t *summary;
 
@@ -602,15 +817,17 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	    store_cover_counts(st, cover_add, &sum, &fail) == KSM_OK &&
 	    store_uncovered_oldest(st, r->name, &oldest, &fail) == KSM_OK;
 	if (ok)
-		lasts = covered_last(&sum);
+		lasts = covered_last(&sum, &first);
+	ever = lasts == INT64_MAX;
 	if (lasts >= 0 && __builtin_add_overflow(now, lasts, &until))
 		until = 0;
 	summary = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-	    " s:o, s:b, s:o, s:o}",
+	    " s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
 	    "repository", ctl_text(r->name),
 	    "required", r->require_backup,
 	    "covered", count_or_null(sum.covered, ok),
 	    "uncovered", count_or_null(sum.uncovered, ok),
+	    "uncovered_in_use", count_or_null(sum.in_use, ok),
 	    "oldest_uncovered", time_json(oldest),
 	    "oldest_uncovered_s", count_or_null(oldest, oldest > 0),
 	    "last", have_last ? time_json(last.started) : json_null(),
@@ -618,9 +835,10 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	    "last_label", have_last ? ctl_text(last.label) : json_null(),
 	    "open", have_open ? ctl_text(open.label) : json_null(),
 	    "suffices", ok && lasts >= 0,
-	    "lasts_until", time_json(lasts == INT64_MAX ? 0 : until),
-	    "lasts_until_s",
-	    count_or_null(until, lasts != INT64_MAX && until > 0));
+	    "first_out", pool_name_json(ever ? NULL : first),
+	    "lasts_s", count_or_null(lasts, lasts >= 0 && !ever),
+	    "lasts_until", time_json(ever ? 0 : until),
+	    "lasts_until_s", count_or_null(until, !ever && until > 0));
 	free(sum.ready);
 	return summary;
 }
@@ -671,7 +889,7 @@ static const struct command commands[] = {
 	{ .name = "backup show", ARGS(one_args), .start = show_start,
 	    .more = show_more, .end = state_free },
 	{ .name = "backup check", ARGS(check_args), .start = check_start,
-	    .more = check_more, .end = state_free },
+	    .more = check_more, .end = checking_free },
 };
 
 const struct command_group commands_backup = { commands, nitems(commands) };

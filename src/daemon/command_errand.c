@@ -33,6 +33,7 @@ struct chore {
 	size_t nrepositories, at;
 	struct key_id *ids; /* malloc'd */
 	size_t nids;
+	unsigned sorts;	/* that an inventory is asked to list */
 	int64_t ticket; /* 0: none */
 	bool ours;	/* the errand only looks: give it up with the client */
 	size_t page;	/* the next found to be sent */
@@ -202,11 +203,15 @@ found_json(const char *repository, const struct errand_found *f)
 				  : json_null());
 }
 
+/* Of the ids that were named, if any were. */
 static void
 inventory_ask(struct command_call *call)
 {
 	struct chore *c = call->state;
 	struct errand_want want = { .kind = ERRAND_INVENTORY,
+		.sorts = c->sorts,
+		.only = c->ids,
+		.nonly = c->nids,
 		.who = call_actor(call) };
 
 	want.repository = c->repositories[c->at];
@@ -245,6 +250,9 @@ inventory_start(struct command_call *call)
 	if (c == NULL ||
 	    !repositories_of(call, c, arg_text(call, "repository")))
 		return;
+	for (int i = 0; i < FOUND__COUNT; i++)
+		if (needs_a_look((enum found_sort)i) || arg_bool(call, "all"))
+			c->sorts |= FOUND_BIT(i);
 	if (c->nrepositories == 0)
 		result_send(call, CTL_OK, json_pack("{s:i}", "found", 0));
 	else if (inventory_may(call))
@@ -267,8 +275,9 @@ inventory_counts(struct command_call *call, const struct errand_state *s)
 	if (s->failed)
 		c->failed++;
 	item_send(call, "repositories",
-	    json_pack("{s:o, s:o, s:o}", "name",
-		ctl_text(c->repositories[c->at]), "counts", counts, "trouble",
+	    json_pack("{s:o, s:o, s:b, s:o}", "name",
+		ctl_text(c->repositories[c->at]), "counts", counts, "cut",
+		s->cut, "trouble",
 		text_or_null(s->failed ? s->text : NULL)));
 }
 
@@ -310,11 +319,8 @@ inventory_more(struct command_call *call)
 		return;
 	}
 	for (size_t i = 0; i < FOUND_PAGE && c->page < s.nfound; i++, c->page++)
-		if (needs_a_look(s.found[c->page].sort) ||
-		    arg_bool(call, "all"))
-			item_send(call, "found",
-			    found_json(c->repositories[c->at],
-				&s.found[c->page]));
+		item_send(call, "found",
+		    found_json(c->repositories[c->at], &s.found[c->page]));
 	if (c->page < s.nfound)
 		return;
 	errand_close(call);
@@ -353,6 +359,7 @@ adopt_start(struct command_call *call)
 		return;
 	}
 	c->nids = 1;
+	c->sorts = FOUND_ANY;
 	if (!repositories_of(call, c, arg_text(call, "repository")))
 		return;
 	if (c->nrepositories == 0)
@@ -522,21 +529,22 @@ clean_start(struct command_call *call)
 		    "inventory clean: either ids or debris must be named");
 		return;
 	}
-	if (ids == NULL || arg_bool(call, "dry_run")) {
-		if (inventory_may(call))
-			inventory_ask(call);
-		return;
-	}
-	c->nids = json_array_size(ids);
-	c->ids = calloc(c->nids, sizeof(*c->ids));
-	if (c->ids == NULL) {
-		fail_memory(call);
-		return;
+	if (ids != NULL) {
+		c->sorts = FOUND_ANY;
+		c->nids = json_array_size(ids);
+		c->ids = calloc(c->nids, sizeof(*c->ids));
+		if (c->ids == NULL) {
+			fail_memory(call);
+			return;
+		}
 	}
 	for (size_t i = 0; i < c->nids; i++)
 		(void)key_id_parse(json_string_value(json_array_get(ids, i)),
 		    &c->ids[i]);
-	clean_ask(call, ERRAND_CLEAN, 0);
+	if (ids != NULL && !arg_bool(call, "dry_run"))
+		clean_ask(call, ERRAND_CLEAN, 0);
+	else if (inventory_may(call))
+		inventory_ask(call); /* debris is only counted */
 }
 
 static void

@@ -114,7 +114,6 @@ key_list_start(struct command_call *call)
 	call->state = l;
 }
 
-/* Sum of keys that are being settled and match, but for the date. */
 struct unsettled {
 	const struct key_filter *filter;
 	int64_t n;
@@ -136,6 +135,18 @@ unsettled_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 		u->n += n;
 }
 
+enum ksm_err
+unsettled_count(struct command_call *call, const struct key_filter *f,
+    int64_t *n, struct ksm_fail *fail)
+{
+	struct unsettled u = { .filter = f };
+	enum ksm_err err = store_counts(call->face->store, unsettled_add, &u,
+	    fail);
+
+	*n = u.n;
+	return err;
+}
+
 /*
  * Whether keys in state unknown exist is not known, so a list of those that
  * exist leaves them out; whoever asks what is in no backup must hear of them.
@@ -143,17 +154,16 @@ unsettled_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 static void
 key_list_end(struct command_call *call, const struct listing *l)
 {
-	struct unsettled u = { .filter = &l->filter };
 	struct ksm_fail fail = { .text = "" };
 	json_t *body = json_pack("{s:I}", "count", (json_int_t)l->count);
 	enum ksm_err err = KSM_OK;
+	int64_t unsettled = 0;
 
 	if (l->backup && !l->filter.by_state) {
-		err = store_counts(call->face->store, unsettled_add, &u,
-		    &fail);
+		err = unsettled_count(call, &l->filter, &unsettled, &fail);
 		if (body != NULL)
 			(void)json_object_set_new(body, "unsettled",
-			    json_integer(u.n));
+			    json_integer(unsettled));
 	}
 	if (err == KSM_OK) {
 		result_send(call, l->backup && l->count > 0

@@ -140,5 +140,11 @@ json_t *handout_zones_json(struct command_call *call, const struct key_id *id,
     int64_t *total);
 /* command_key.c: what every list of keys says, and all that is on record. */
 json_t *key_json(const struct store_key *k);
+/*
+ * Keys that are being settled and match policy, role and repository: whether
+ * they exist is not known, so no list has them.
+ */
+enum ksm_err unsettled_count(struct command_call *call,
+    const struct key_filter *f, int64_t *n, struct ksm_fail *fail);
 
 #endif

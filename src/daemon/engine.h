@@ -260,6 +260,13 @@ struct errand_want {
 	const char *repository;
 	const struct key_id *ids; /* DESTROY, CLEAN; copied */
 	size_t nids;
+	/*
+	 * INVENTORY: what of it is kept to be listed, bits FOUND_BIT(sort), and
+	 * if `only` is not NULL of these ids alone (copied). All is counted.
+	 */
+	unsigned sorts;
+	const struct key_id *only;
+	size_t nonly;
 	int64_t debris; /* SWEEP */
 	const char *reason;
 	struct store_actor who;
@@ -287,6 +294,8 @@ enum found_sort {
 	FOUND__COUNT
 };
 const char *found_sort_text(enum found_sort s); /* "ours" */
+#define FOUND_BIT(sort) (1U << (sort))
+#define FOUND_ANY	(FOUND_BIT(FOUND__COUNT) - 1)
 struct errand_found {
 	enum found_sort sort;
 	char id[2 * 64 + 1];
@@ -306,9 +315,11 @@ struct errand_state {
 	int64_t swept;
 	/* INVENTORY: FOUND_OURS is counted, the rest can be listed. */
 	int64_t counts[FOUND__COUNT];
+	bool cut; /* more was to be listed than FOUND_MOST */
 	size_t nfound;
 	const struct errand_found *found; /* borrowed, in order of id */
 };
+#define FOUND_MOST 100000 /* listed by one inventory; more are counted */
 /* KSM_ENOENT: no such repository; KSM_EREFUSED: parked, alien, stuck. */
 enum ksm_err engine_errand(struct engine *e, const struct errand_want *want,
     int64_t *ticket, struct ksm_fail *fail);

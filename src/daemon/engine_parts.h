@@ -50,7 +50,6 @@
 #define LOCKED_LONG_MS	(120 * 1000) /* nobody waits for it any longer */
 #define PLACE_MS	1000 /* between looks at the file of the database */
 #define ERRAND_DEATHS	3    /* workers that one errand may lose */
-#define FOUND_MOST	100000 /* listed by one inventory; more are counted */
 
 struct slot {
 	worker_no no; /* 0: no process */
@@ -138,6 +137,9 @@ struct errand {
 	struct errand_item *items;
 	struct errand_found *found;
 	size_t afound;
+	unsigned sorts; /* of an inventory, to be listed */
+	struct key_id *only; /* in order; NULL: whatever id */
+	size_t nonly;
 	struct errand *next; /* the one that was asked for later */
 };
 

@@ -79,6 +79,7 @@ errand_free(struct errand *x)
 		return;
 	free(x->items);
 	free(x->found);
+	free(x->only);
 	free(x);
 }
 
@@ -112,6 +113,12 @@ errand_append(struct engine *e, struct errand *x)
 	*at = x;
 }
 
+static int
+id_cmp(const void *a, const void *b)
+{
+	return key_id_cmp(a, b);
+}
+
 static struct errand *
 errand_new(struct engine *e, const struct errand_want *want)
 {
@@ -120,9 +127,17 @@ errand_new(struct engine *e, const struct errand_want *want)
 	if (x == NULL)
 		return NULL;
 	x->items = calloc(want->nids + 1, sizeof(*x->items));
-	if (x->items == NULL) {
+	if (want->only != NULL)
+		x->only = calloc(want->nonly + 1, sizeof(*x->only));
+	if (x->items == NULL || (want->only != NULL && x->only == NULL)) {
 		errand_free(x);
 		return NULL;
+	}
+	x->sorts = want->sorts;
+	x->nonly = want->only != NULL ? want->nonly : 0;
+	if (x->nonly > 0) {
+		memcpy(x->only, want->only, x->nonly * sizeof(*x->only));
+		qsort(x->only, x->nonly, sizeof(*x->only), id_cmp);
 	}
 	x->number = ++e->last_errand;
 	x->kind = want->kind;
@@ -544,14 +559,26 @@ objects_note(struct job *j, const struct hsm_objects *page)
 	return ok;
 }
 
+static bool
+found_wanted(const struct errand *x, const struct errand_found *f)
+{
+	struct key_id id;
+
+	if ((x->sorts & FOUND_BIT(f->sort)) == 0)
+		return false;
+	return x->only == NULL ||
+	    (f->idlen == KEY_ID_LEN && key_id_parse(f->id, &id) &&
+		bsearch(&id, x->only, x->nonly, sizeof(id), id_cmp) != NULL);
+}
+
 /* Those beyond FOUND_MOST are counted, and whoever asked is told. */
 static bool
 found_add(struct errand *x, const struct errand_found *f)
 {
+	if (!found_wanted(x, f))
+		return true;
 	if (x->state.nfound == FOUND_MOST) {
-		(void)snprintf(x->state.text, sizeof(x->state.text),
-		    "only %d of what it found are listed; all are counted",
-		    FOUND_MOST);
+		x->state.cut = true;
 		return true;
 	}
 	if (x->state.nfound == x->afound) {
@@ -625,8 +652,13 @@ found_sort(const struct repo *r, const struct sighting *s,
 				   : r->conf != NULL && r->conf->skip_public_key &&
 		f->key_type == 0; /* CKK_RSA */
 
+	/* A certificate with its id is no key. */
 	if (f->privates + f->publics == 0)
-		return FOUND_OTHER;
+		return s->on_record && !s->young &&
+			s->state != KEY_DESTROYING &&
+			(key_state_living(s->state) || s->state == KEY_MISSING)
+		    ? FOUND_MISSING
+		    : FOUND_OTHER;
 	if (!ours)
 		return FOUND_FOREIGN;
 	if (s->young)
@@ -729,7 +761,7 @@ job_sort(struct engine *e, struct repo *r)
 			.others = 1,
 			.key_type = -1 };
 
-		if (x->state.nfound < FOUND_MOST && !found_add(x, &f)) {
+		if (!found_add(x, &f)) {
 			errand_end(e, r, "no memory for what was found");
 			return;
 		}

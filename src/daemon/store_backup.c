@@ -712,9 +712,9 @@ store_backup_record(struct store *st, const char *repository,
 /* ---- what no backup has ---------------------------------------------- */
 
 enum ksm_err
-store_uncovered_list(struct store *st, const char *repository, ksm_time at,
-    int64_t *cursor, struct store_key *out, size_t max, size_t *n,
-    struct ksm_fail *fail)
+store_uncovered_list(struct store *st, const char *repository,
+    int64_t pool_row, ksm_time at, int64_t *cursor, struct store_key *out,
+    size_t max, size_t *n, struct ksm_fail *fail)
 {
 	sqlite3_stmt *q = st->stmt[at == 0 ? ST_UNCOVERED_LIST :
 					     ST_UNCOVERED_LIST_AT];
@@ -724,6 +724,7 @@ store_uncovered_list(struct store *st, const char *repository, ksm_time at,
 	*n = 0;
 	if (bind_int(q, ":cursor", *cursor) == SQLITE_OK &&
 	    bind_text(q, ":repository", repository) == SQLITE_OK &&
+	    bind_known(q, ":pool", pool_row, 0) == SQLITE_OK &&
 	    (at == 0 || bind_int(q, ":at", at) == SQLITE_OK))
 		rc = SQLITE_DONE;
 	while (rc != SQLITE_ERROR && *n < max &&

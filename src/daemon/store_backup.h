@@ -108,14 +108,14 @@ enum ksm_err store_backup_keys(struct store *st, int64_t backup_row,
 /*
  * Keys in use or for use (made, ready, surplus, taking, taken, retired,
  * missing) that no committed backup covers which had started by `at` (0: any).
- * In row order, paged. `repository` NULL: all.
+ * In row order, paged. `repository` NULL: all; `pool_row` 0: of all pools.
  */
 enum ksm_err store_uncovered_list(struct store *st, const char *repository,
-    ksm_time at, int64_t *cursor, struct store_key *out, size_t max, size_t *n,
+    int64_t pool_row, ksm_time at, int64_t *cursor, struct store_key *out, size_t max, size_t *n,
     struct ksm_fail *fail);
 
 /*
- * Per pool and state, of the same states: how many keys are covered by any
+ * Per pool (by row) and state, of the same states: how many keys are covered by any
  * committed backup, and how many by none. Kept by triggers, as is what
  * store_uncovered_oldest says; cheap enough for every status.
  */

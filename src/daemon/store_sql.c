@@ -317,6 +317,7 @@ static const char *const store_sql[ST__COUNT] = {
 	    "SELECT " KEY_COLUMNS "FROM uncovered u "
 	    "CROSS JOIN key k ON k.row = u.key " POOL_JOIN
 	    "WHERE u.key > :cursor "
+	    "AND (:pool IS NULL OR u.pool = :pool) "
 	    "AND (:repository IS NULL OR r.name = :repository) "
 	    "ORDER BY u.key",
 	/*
@@ -334,6 +335,7 @@ static const char *const store_sql[ST__COUNT] = {
 	    "LEFT JOIN latest l ON l.repository = p.repository "
 	    /* '+': by row, not by state and then sorted, page after page */
 	    "WHERE k.row > :cursor AND +k.state IN " STORE_IN_USE " "
+	    "AND (:pool IS NULL OR k.pool = :pool) "
 	    "AND (:repository IS NULL OR r.name = :repository) "
 	    "AND (b.row IS NULL OR (b.started > :at "
 	    "AND NOT (coalesce(l.backup > b.row, 0) "

@@ -22,7 +22,8 @@
  *       [does=work|hang|die|lose] [left=LEFT] [bad=LIE] [keeps-halves=yes|no]
  *   token NAME clear | drop N | drop kN [private|public] | hide N | show |
  *       foreign N | nameless N | double kN | stray N  (ours, without a row) |
- *       other N (keys that another program made)
+ *       other N (keys that another program made) | certificate kN |
+ *       crowd N (as other, but only inspectors see them)
  *   pin NAME TEXT            what the PIN source of the repository holds
  *
  * LEFT is what a worker that ends leaves of its key: nothing, whole, public,
@@ -47,7 +48,8 @@
  *   at T note [refused]               a row of history alone
  *   at T adopt kN POLICY ROLE REPOSITORY [alg=N] [refused]
  *   at T errand inventory|destroy|clean|sweep REPOSITORY [kN ...] [debris=N]
- *       [refused] | errand forget
+ *       [list=SORT] [refused] | errand forget
+ *       an inventory lists all sorts, or the one, and of all ids, or of those
  *   at T reload [refused]                 at T stop
  *   at T restart [killed] [lock=T] [left=LEFT]   workers are orphans, or dead
  *   at T restart unclean     with the whole machine: no key is believed
@@ -73,9 +75,10 @@
  *   at T expect started|logins|deaths|pairs|foreign|nameless|orphans
  *       REPOSITORY OP N                     logins: with a wrong PIN
  *   at T expect retry REPOSITORY OP T
- *   at T expect errand running|done|failed [swept=N] [WORD]   of its text
+ *   at T expect errand running|done|failed [swept=N] [cut|whole] [WORD]
+ *       of its text; cut: not all that was to be listed is
  *   at T expect item kN done|not [WORD]   what became of that id
- *   at T expect found SORT OP N           in the last inventory
+ *   at T expect found SORT OP N [listed=N]  in the last inventory
  *   at T expect history WORD-WORD OP N    rows that begin so
  *   at T expect generated REPOSITORY OP N
  *   at T expect clock good|bad
@@ -196,6 +199,9 @@ struct site {
 	struct left left;
 	enum lie lie;
 	int64_t foreign, nameless, bad_logins, starts;
+	struct key_id certificates[WORDS]; /* ids that a certificate has, too */
+	size_t ncertificates;
+	size_t crowd; /* private keys of others, for inspectors alone */
 	int64_t came_late; /* pairs that nobody could expect any more */
 	int64_t asked[HSM__TYPES];
 	struct object *objects;
@@ -259,6 +265,7 @@ struct world {
 	uint64_t dice;
 	bool by_itself, started, may_fail;
 	int64_t ticket, errand;
+	unsigned errand_sorts; /* that it was to list, of all ids */
 
 	struct site *sites;
 	struct child *children;
@@ -1198,7 +1205,8 @@ say_objects(struct world *w, struct child *c)
 	struct hsm_msg m = { .type = HSM_LISTED };
 	struct hsm_msg page = { .type = HSM_OBJECTS };
 	struct hsm_object *objects =
-	    calloc((size_t)s->nameless + s->nobjects + 1, sizeof(*objects));
+	    calloc((size_t)s->nameless + s->nobjects + s->ncertificates +
+		s->crowd + 1, sizeof(*objects));
 	int64_t job = c->request.u.inspect.job;
 	worker_no no = c->no;
 	size_t n = 0;
@@ -1227,6 +1235,20 @@ say_objects(struct world *w, struct child *c)
 		objects[n++] = (struct hsm_object){ .class = OBJECT_UNREADABLE,
 			.key_type = -1,
 			.debris = true };
+	for (size_t i = 0; i < s->ncertificates; i++) {
+		struct hsm_object *o = &objects[n++];
+
+		*o = (struct hsm_object){ .class = OBJECT_CERTIFICATE,
+			.idlen = KEY_ID_LEN, .key_type = -1 };
+		hex_format(s->certificates[i].bytes, KEY_ID_LEN, o->id);
+	}
+	for (size_t i = 0; i < s->crowd; i++) {
+		struct hsm_object *o = &objects[n++];
+
+		*o = (struct hsm_object){ .class = OBJECT_PRIVATE,
+			.idlen = KEY_ID_LEN, .key_type = 3 };
+		(void)snprintf(o->id, sizeof(o->id), "%032zx", i);
+	}
 	m.u.listed.nameless = s->nameless;
 	for (size_t at = 0; at < n; at += PAGE_OBJECTS) {
 		page.u.objects.job = job;
@@ -2371,6 +2393,14 @@ do_token(struct world *w, struct words *v)
 	} else if (strcmp(what, "other") == 0) {
 		for (int64_t n = number(w, word(w, v, "how many")); n > 0; n--)
 			token_stray(w, s, true);
+	} else if (strcmp(what, "crowd") == 0) {
+		s->crowd = (size_t)number(w, word(w, v, "how many"));
+	} else if (strcmp(what, "certificate") == 0) {
+		size_t key = key_parse(w, word(w, v, "a key"));
+
+		if (s->ncertificates == nitems(s->certificates))
+			die(w, "no room for more certificates");
+		s->certificates[s->ncertificates++] = w->keys[key].id;
 	} else if (strcmp(what, "double") == 0) {
 		size_t key = key_parse(w, word(w, v, "a key"));
 
@@ -2792,6 +2822,8 @@ expect_errand(struct world *w, struct words *v)
 	is = !st.done ? "running" : st.failed ? "failed" : "done";
 	if (strcmp(is, want) != 0)
 		die(w, "expected errand %s; it is %s (%s)", want, is, st.text);
+	if ((flag(v, "cut") && !st.cut) || (flag(v, "whole") && st.cut))
+		die(w, "the list is %s", st.cut ? "cut" : "whole");
 	if (swept != -1 && swept != st.swept)
 		die(w, "expected %" PRId64 " swept; it is %" PRId64, swept,
 		    st.swept);
@@ -2799,6 +2831,15 @@ expect_errand(struct world *w, struct words *v)
 	if (text != NULL && strstr(st.text, text) == NULL)
 		die(w, "expected words with \"%s\"; it is \"%s\"", text,
 		    st.text);
+}
+
+static enum found_sort
+sort_parse(struct world *w, const char *text)
+{
+	for (int sort = 0; sort < FOUND__COUNT; sort++)
+		if (strcmp(text, found_sort_text((enum found_sort)sort)) == 0)
+			return (enum found_sort)sort;
+	die(w, "there is no sort %s", text);
 }
 
 static void
@@ -2833,7 +2874,7 @@ expect_found(struct world *w, struct words *v)
 {
 	struct errand_state st;
 	const char *name = word(w, v, "a sort");
-	int64_t listed = 0;
+	int64_t listed = 0, want;
 
 	errand_of(w, &st);
 	for (int sort = 0; sort < FOUND__COUNT; sort++) {
@@ -2841,7 +2882,12 @@ expect_found(struct world *w, struct words *v)
 			continue;
 		for (size_t i = 0; i < st.nfound; i++)
 			listed += st.found[i].sort == (enum found_sort)sort;
-		if (sort != FOUND_OURS && listed != st.counts[sort])
+		if ((want = option_number(w, v, "listed", listed)) != listed)
+			die(w, "%" PRId64 " are listed, not %" PRId64, listed,
+			    want);
+		if (sort != FOUND_OURS && !st.cut &&
+		    (w->errand_sorts & FOUND_BIT(sort)) != 0 &&
+		    listed != st.counts[sort])
 			die(w, "%" PRId64 " are listed, %" PRId64 " counted",
 			    listed, st.counts[sort]);
 		for (size_t i = 1; i < st.nfound; i++)
@@ -3039,6 +3085,7 @@ random_errand(struct world *w, const struct site *s)
 		ERRAND_DESTROY, ERRAND_DESTROY, ERRAND_CLEAN };
 	struct key_id ids[4];
 	struct errand_want want = { .kind = kinds[dice_below(w, 4)],
+		.sorts = FOUND_ANY,
 		.repository = s->name,
 		.ids = ids,
 		.reason = "chance",
@@ -3284,7 +3331,8 @@ do_errand(struct world *w, struct words *v)
 {
 	static const char *const kinds[] = { "inventory", "destroy", "clean",
 		"sweep" };
-	struct errand_want want = { .reason = "a scenario", .who = somebody };
+	struct errand_want want = { .reason = "a scenario", .who = somebody,
+		.sorts = FOUND_ANY };
 	const char *what = word(w, v, "what"), *text;
 	struct key_id ids[WORDS];
 	struct ksm_fail fail;
@@ -3298,9 +3346,17 @@ do_errand(struct world *w, struct words *v)
 	want.kind = (enum errand_kind)choice(w, what, kinds, nitems(kinds));
 	want.repository = word(w, v, "a repository");
 	want.debris = option_number(w, v, "debris", 0);
+	if ((text = option(v, "list")) != NULL)
+		want.sorts = FOUND_BIT(sort_parse(w, text));
 	want.ids = ids;
 	while ((text = word_find(v)) != NULL)
 		ids[want.nids++] = w->keys[key_parse(w, text)].id;
+	if (want.kind == ERRAND_INVENTORY && want.nids > 0) {
+		want.only = ids;
+		want.nonly = want.nids;
+		want.nids = 0;
+	}
+	w->errand_sorts = want.only == NULL ? want.sorts : 0;
 	outcome_is(w, refused,
 	    engine_errand(w->engine, &want, &w->errand, &fail), &fail);
 }

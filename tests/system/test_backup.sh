@@ -25,6 +25,10 @@ all=$(count ready)
 equal "keys" "$all" 6
 exits 1 "without a backup every key is named" ctl backup check
 equal "all of them" "$(uncovered)" "$all"
+says "and how old it is" "^[0-9a-f]{32}  ready .* s  +default/ZSK/SoftHSM" \
+    "$dir/out"
+says "with a sum for each pool" "^default/ZSK/SoftHSM/.*: 6 keys are in no backup" \
+    "$dir/out"
 covered_line | grep -q "none on record.*6 keys are in none" ||
     fail "status: $(covered_line)"
 ok "status says so"
@@ -32,8 +36,9 @@ ok "status says so"
 # ---- begin, keys in between, commit ------------------------------------
 
 check "begin" ctl backup begin --label monday --note "weekly tape"
-says "and says what to do next" "monday: 6 keys are frozen.*backup commit monday" \
+says "and says what was done" "monday: 6 keys are frozen.*backup show monday" \
     "$dir/out"
+says "and what to do next" "then: ksmctl backup commit monday$" "$dir/out"
 exits 2 "a second one is refused" ctl backup begin
 says "and the open one is named" "monday" "$dir/out"
 zones default 5

@@ -172,6 +172,54 @@ one_is_not_many(void **ctx)
 }
 
 static void
+a_backup_that_is_begun_says_what_to_type(void **ctx)
+{
+	(void)ctx;
+	expect(print_backup_begun,
+	    "{'backup':{'label':'monday','repository':'hsm','frozen':2},"
+	    "'repositories':1}",
+	    "monday: 2 keys are frozen; to list them: ksmctl backup show "
+	    "monday\n"
+	    "Back the HSM up now, then: ksmctl backup commit monday\n");
+	/* Where there are several, and names that a shell would split. */
+	expect(print_backup_begun,
+	    "{'backup':{'label':'a$b\\u0027;c','repository':'hsm two',"
+	    "'frozen':1},'repositories':2}",
+	    "a$b';c: 1 key is frozen; to list them: ksmctl backup show "
+	    "'a$b'\\'';c' --repository 'hsm two'\n"
+	    "Back the HSM up now, then: ksmctl backup commit 'a$b'\\'';c' "
+	    "--repository 'hsm two'\n");
+}
+
+static void
+keys_in_no_backup_have_a_sum_for_each_pool(void **ctx)
+{
+	static const char doc[] =
+	    "{'pools':[{'policy':'a','role':'KSK','repository':'hsm',"
+	    "'algorithm':'RSASHA256','size':2048,'uncovered':1,"
+	    "'oldest_age_s':7200},{'policy':'b','role':'ZSK',"
+	    "'repository':'hsm','algorithm':'RSASHA256','size':2048,"
+	    "'uncovered':2,'oldest_age_s':null}],'count':3,'unsettled':2}";
+
+	(void)ctx;
+	expect(print_uncovered, doc,
+	    "\na/KSK/hsm/RSASHA256/2048: 1 key is in no backup, the oldest is "
+	    "2 h old\n"
+	    "b/ZSK/hsm/RSASHA256/2048: 2 keys are in no backup, the oldest is "
+	    "not known how old\n"
+	    "3 keys are in no backup\n");
+	expect(note_backup_check, doc,
+	    "ksmctl: backup check: 2 more keys are still being settled and not "
+	    "listed: they may be in the token and in no backup\n");
+	expect(trouble_backup, doc,
+	    "3 keys are in no backup, 2 more may be, they are still being "
+	    "settled");
+	expect(print_uncovered, "{'pools':[],'count':0,'unsettled':0}",
+	    "0 keys are in no backup\n");
+	expect(note_backup_check, "{'count':0,'unsettled':0}", "");
+}
+
+static void
 a_dry_run_says_once_that_the_token_is_full(void **ctx)
 {
 	char *got = printed(print_topup,
@@ -456,6 +504,8 @@ main(void)
 		cmocka_unit_test(text_from_outside_cannot_steer_the_terminal),
 		cmocka_unit_test(columns_are_aligned_by_characters_not_bytes),
 		cmocka_unit_test(the_bar_never_leaves_its_frame),
+		cmocka_unit_test(a_backup_that_is_begun_says_what_to_type),
+		cmocka_unit_test(keys_in_no_backup_have_a_sum_for_each_pool),
 		cmocka_unit_test(each_key_has_its_own_answer),
 		cmocka_unit_test(
 		    an_inventory_counts_what_there_is_and_lists_what_is_odd),

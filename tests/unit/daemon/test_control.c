@@ -42,12 +42,14 @@ static struct {
 	bool resumed, accepted;
 	int64_t keys, pages; /* rows there are, pages that were read */
 	enum errand_kind errand;
-	size_t errand_ids;
+	size_t errand_ids, errand_only;
+	unsigned errand_sorts;
 	int64_t errand_uid;
 	int errands, errands_forgotten, adopted, events, committed;
 	int orders;
 	bool dead;
 	size_t excepted;
+	bool settled, covered; /* no unknown key; none without a backup */
 	struct errand_state errand_state;
 	struct store_pause pause;
 	void (*reload_done)(void *arg, enum ksm_err err,
@@ -224,7 +226,7 @@ store_counts(struct store *st, store_count_fn fn, void *ctx,
 	(void)st;
 	(void)fail;
 	fn(ctx, 1, &spec, KEY_READY, 7);
-	fn(ctx, 1, &spec, KEY_UNKNOWN, 3);
+	fn(ctx, 1, &spec, KEY_UNKNOWN, fake.settled ? 0 : 3);
 	return KSM_OK;
 }
 
@@ -262,6 +264,8 @@ engine_errand(struct engine *e, const struct errand_want *want,
 	assert_string_equal(want->repository, "SoftHSM");
 	fake.errand = want->kind;
 	fake.errand_ids = want->nids;
+	fake.errand_only = want->nonly;
+	fake.errand_sorts = want->sorts;
 	fake.errand_uid = want->who.uid;
 	fake.errands++;
 	*ticket = 9;
@@ -689,13 +693,14 @@ store_backup_keys(struct store *st, int64_t backup_row, int64_t *cursor,
 }
 
 enum ksm_err
-store_uncovered_list(struct store *st, const char *repository, ksm_time at,
-    int64_t *cursor, struct store_key *out, size_t max, size_t *n,
-    struct ksm_fail *fail)
+store_uncovered_list(struct store *st, const char *repository,
+    int64_t pool_row, ksm_time at, int64_t *cursor, struct store_key *out,
+    size_t max, size_t *n, struct ksm_fail *fail)
 {
 	(void)st;
 	(void)repository;
 	(void)at;
+	assert_int_equal(pool_row, 1);
 	(void)max;
 	(void)fail;
 	*n = 0;
@@ -716,7 +721,7 @@ store_cover_counts(struct store *st, store_cover_fn fn, void *ctx,
 
 	(void)st;
 	(void)fail;
-	fn(ctx, 1, &spec, KEY_READY, 3, 4);
+	fn(ctx, 1, &spec, KEY_READY, 3, fake.covered ? 0 : 4);
 	return KSM_OK;
 }
 
@@ -1800,6 +1805,15 @@ a_backup_is_committed_only_when_its_keys_are_there(void **ctx)
 	assert_int_equal(fake.committed, 1);
 	assert_int_equal(fake.excepted, 1);
 
+	/* Of other programs' keys there may be any number. */
+	assert_int_equal(fake.errand_sorts & FOUND_BIT(FOUND_FOREIGN), 0);
+	fd = begin(w, commit, strlen(commit));
+	fake.errand_state = (struct errand_state){ .done = true,
+		.cut = true };
+	control_poll(w->control);
+	expect_error(rest(w, fd), "refused", "more than 100000 keys");
+	assert_int_equal(fake.committed, 1);
+
 	/* A token that could not be looked at proves nothing. */
 	fd = begin(w, commit, strlen(commit));
 	fake.errand_state = (struct errand_state){ .done = true,
@@ -1807,6 +1821,80 @@ a_backup_is_committed_only_when_its_keys_are_there(void **ctx)
 	control_poll(w->control);
 	expect_error(rest(w, fd), "failed", "token absent");
 	assert_int_equal(fake.committed, 1);
+}
+
+static void
+a_thousand_exceptions_are_found_again(void **ctx)
+{
+	static struct errand_found gone = { .sort = FOUND_MISSING,
+		.id = "01000000000000000000000000000000" };
+	struct world *w = *ctx;
+	size_t room = 1000 * 40 + 200, len;
+	char *line = malloc(room);
+	int fd;
+
+	assert_non_null(line);
+	len = (size_t)snprintf(line, room, "{\"v\":1,\"command\":\"backup "
+	    "commit\",\"args\":{\"label\":\"monday\",\"except\":[");
+	for (int i = 1000; i > 0; i--)
+		len += (size_t)snprintf(line + len, room - len,
+		    "\"%02x%030x\"%s", i == 500 ? 1 : 0, i == 500 ? 0 : i,
+		    i > 1 ? "," : "");
+	len += (size_t)snprintf(line + len, room - len, "]}}\n");
+	fake.errand_state = (struct errand_state){ .done = true,
+		.found = &gone, .nfound = 1 };
+	fd = begin(w, line, len);
+	control_poll(w->control);
+	expect_result(rest(w, fd), CTL_OK, "\"monday\"");
+	assert_int_equal(fake.excepted, 1000);
+	free(line);
+}
+
+static void
+what_is_being_settled_is_no_all_clear(void **ctx)
+{
+	struct world *w = *ctx;
+
+	fake.covered = true;
+	expect_result(ask(w, Q("backup check", "{}")), CTL_ATTENTION,
+	    "{\"count\":0,\"unsettled\":3}");
+	expect_result(ask(w, Q("backup check", "{\"repository\":\"former\"}")),
+	    CTL_OK, "{\"count\":0,\"unsettled\":0}");
+	fake.settled = true;
+	expect_result(ask(w, Q("backup check", "{}")), CTL_OK,
+	    "{\"count\":0,\"unsettled\":0}");
+}
+
+static void
+a_backup_is_of_one_repository(void **ctx)
+{
+	struct conf_repository three[3];
+	struct world *w = *ctx;
+
+	for (size_t i = 0; i < nitems(three); i++)
+		three[i] = fake.repository;
+	three[1].name = (char *)(uintptr_t)"hsm-b";
+	three[2].name = (char *)(uintptr_t)"hsm-c";
+	fake.conf.repositories = three;
+	fake.conf.nrepositories = 3;
+	expect_error(ask(w, Q("backup begin", "{\"note\":\"weekly\"}")),
+	    "bad-argument", "3 repositories, SoftHSM, hsm-b and hsm-c; say");
+	expect_result(ask(w, Q("backup begin",
+	    "{\"note\":\"weekly\",\"repository\":\"hsm-b\"}")),
+	    CTL_OK, "\"repositories\":3");
+	/* Of former times: its backups can be looked at, none is begun. */
+	expect_error(ask(w, Q("backup begin", "{\"repository\":\"former\"}")),
+	    "unknown-repository", "not configured any more");
+	expect_error(ask(w, Q("backup commit",
+	    "{\"label\":\"monday\",\"repository\":\"former\"}")),
+	    "unknown-repository", "not configured any more");
+	expect_result(ask(w, Q("backup rollback",
+	    "{\"label\":\"monday\",\"repository\":\"former\"}")),
+	    CTL_OK, "\"monday\"");
+	fake.conf.nrepositories = 0;
+	expect_error(ask(w, Q("backup begin", "{\"note\":\"weekly\"}")),
+	    "unknown-repository", "no repository is configured");
+	assert_int_equal(fake.errands, 0);
 }
 
 static void
@@ -1819,6 +1907,8 @@ the_ledger_is_shown_and_what_is_in_no_backup(void **ctx)
 	    CTL_OK, "\"covered\"");
 	expect_result(ask(w, Q("backup check", "{}")), CTL_ATTENTION,
 	    "\"age_s\"");
+	expect_result(ask(w, Q("backup check", "{}")), CTL_ATTENTION,
+	    "\"uncovered\":1,\"oldest\":\"2024-11-25T02:00:01Z\"");
 	expect_error(ask(w, Q("backup check", "{\"at\":99999999999}")),
 	    "bad-argument", "in the future");
 	expect_error(ask(w, Q("backup record", "{\"started\":1732500000}")),
@@ -2120,6 +2210,9 @@ main(void)
 		T(a_database_that_was_replaced_takes_no_order),
 		T(the_log_level_is_shown_and_set),
 		T(a_backup_is_committed_only_when_its_keys_are_there),
+		T(a_thousand_exceptions_are_found_again),
+		T(what_is_being_settled_is_no_all_clear),
+		T(a_backup_is_of_one_repository),
 		T(the_ledger_is_shown_and_what_is_in_no_backup),
 		T(values_of_every_kind_are_checked),
 		T(ids_of_another_length_are_left_to_others),

@@ -96,7 +96,7 @@ uncovered_at(struct bed *b, const struct key_id *id, ksm_time at)
 	size_t n;
 
 	do {
-		ok(b, store_uncovered_list(b->st, "hsm", at, &cursor, page,
+		ok(b, store_uncovered_list(b->st, "hsm", 0, at, &cursor, page,
 			  nitems(page), &n, &b->fail));
 		for (size_t i = 0; i < n; i++)
 			if (key_id_cmp(&page[i].id, id) == 0)
@@ -119,7 +119,7 @@ uncovered(struct bed *b, const char *repository, ksm_time at)
 	size_t n, total = 0;
 
 	do {
-		ok(b, store_uncovered_list(b->st, repository, at, &cursor,
+		ok(b, store_uncovered_list(b->st, repository, 0, at, &cursor,
 			  page, nitems(page), &n, &b->fail));
 		total += n;
 	} while (n > 0);
@@ -958,7 +958,7 @@ uncovered_are_the_keys_in_use_or_for_use(void **ctx)
 	    0);
 	for (int at = 0; at < 2; at++) {
 		cursor = 0;
-		ok(b, store_uncovered_list(b->st, "hsm", at == 0 ? 0 : T0 + 90,
+		ok(b, store_uncovered_list(b->st, "hsm", 0, at == 0 ? 0 : T0 + 90,
 			  &cursor, page, nitems(page), &n, &b->fail));
 		assert_int_equal(n, nitems(in_use));
 		for (size_t i = 0; i < n; i++) {
@@ -2033,7 +2033,7 @@ a_hundred_thousand_keys_are_no_burden(void **ctx)
 		worst = 0;
 		do {
 			at = seconds();
-			ok(b, store_uncovered_list(b->st, NULL, when, &cursor,
+			ok(b, store_uncovered_list(b->st, NULL, 0, when, &cursor,
 				  page, nitems(page), &n, &b->fail));
 			if (seconds() - at > worst)
 				worst = seconds() - at;
