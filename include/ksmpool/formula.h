@@ -15,6 +15,8 @@
 struct formula_in {
 	int64_t zones;	  /* Z, distinct; ignored when passthrough */
 	bool shared;	  /* one unit for the policy */
+	bool by_owner;	  /* one unit for each owner, unless shared */
+	int64_t owners;	  /* of these zones, so at most as many; by_owner */
 	bool passthrough;
 	int64_t lifetime; /* L */
 	int64_t horizon;  /* H */

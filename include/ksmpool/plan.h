@@ -31,6 +31,9 @@ struct plan_term {
 	struct formula_out out;
 };
 
+/* Who says which zones share a key. */
+enum scope_by { SCOPE_BY_KASP, SCOPE_BY_KSMPOOL, SCOPE_BY_WHAT_IF };
+
 struct plan_pool {
 	const char *policy;	/* borrowed from conf */
 	enum key_role role;
@@ -38,6 +41,7 @@ struct plan_pool {
 	int alg, bits;
 	enum strategy strategy;
 	enum key_scope scope; /* counted with: never SCOPE_KASP */
+	enum scope_by scope_by;
 	const struct conf_policy *policy_conf;
 	const struct conf_repository *repository_conf;
 	struct conf_pool settings; /* of the pool's first policy key */
@@ -107,7 +111,11 @@ struct plan {
 
 /* What if: -1, or SCOPE_KASP, leaves a value as it is configured. */
 struct plan_what_if {
-	int64_t zones;		 /* of every policy that is not Passthrough */
+	/*
+	 * Of every policy that is not Passthrough; its owners are then as many
+	 * for a zone as they are now, or one for each where it has no zone.
+	 */
+	int64_t zones;
 	int64_t horizon;	 /* s, of every pool (minimum's horizon, too) */
 	int64_t emergency_rolls; /* of every pool, minimum included */
 	int64_t capacity;	 /* key pairs, of every repository */
@@ -117,7 +125,8 @@ struct plan_what_if {
 
 /*
  * Pools and requirements, stock zero. `what` may be NULL: as configured.
- * KSM_EREFUSED: overflow or unknown repository, with words.
+ * KSM_EREFUSED: overflow, unknown repository, or what if owners shared keys
+ * and nothing says which owner a zone has; with words.
  */
 enum ksm_err plan_make(const struct conf *c, const struct plan_what_if *what,
     struct plan *out, struct ksm_fail *fail);

@@ -307,11 +307,12 @@ policies_json(const struct loaded *l)
 			    "line", (json_int_t)k->line));
 		}
 		(void)json_array_append_new(list, json_pack(
-		    "{s:o, s:b, s:b, s:I, s:o, s:I}",
+		    "{s:o, s:b, s:b, s:I, s:I, s:o, s:I}",
 		    "name", ctl_text(p->name),
 		    "passthrough", (int)p->passthrough,
 		    "shared", (int)p->share_keys,
-		    "zones", (json_int_t)p->zones, "keys", keys,
+		    "zones", (json_int_t)p->zones,
+		    "owners", (json_int_t)p->owners, "keys", keys,
 		    "line", (json_int_t)p->line));
 	}
 	/* a zone list alone still says which policies it speaks of */
@@ -321,10 +322,10 @@ policies_json(const struct loaded *l)
 		if (conf_policy_find(c, n->policy) != NULL)
 			continue;
 		(void)json_array_append_new(list, json_pack(
-		    "{s:o, s:b, s:b, s:I, s:[], s:n}",
+		    "{s:o, s:b, s:b, s:I, s:I, s:[], s:n}",
 		    "name", ctl_text(n->policy), "passthrough", 0,
-		    "shared", 0, "zones", (json_int_t)n->zones, "keys",
-		    "line"));
+		    "shared", 0, "zones", (json_int_t)n->zones,
+		    "owners", (json_int_t)n->zones, "keys", "line"));
 	}
 	return list;
 }
@@ -402,13 +403,15 @@ pool_json(const struct plan_pool *p)
 
 	for (size_t i = 0; i < p->nterms; i++)
 		(void)json_array_append_new(terms, term_json(&p->terms[i]));
-	pool = json_pack("{s:o, s:s, s:o, s:i, s:s, s:i, s:s, s:I, s:b, s:b, "
-	    "s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
+	pool = json_pack("{s:o, s:s, s:o, s:i, s:s, s:i, s:s, s:I, s:I, s:s, "
+	    "s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
 	    "policy", ctl_text(p->policy), "role", key_role_text(p->role),
 	    "repository", ctl_text(p->repository), "algorithm", p->alg,
 	    "algorithm_name", alg_name(p->alg), "size", p->bits,
 	    "strategy", strategy_text(p->strategy),
 	    "zones", (json_int_t)p->policy_conf->zones,
+	    "owners", (json_int_t)p->policy_conf->owners,
+	    "scope", key_scope_text(p->scope),
 	    "shared", (int)(p->scope == SCOPE_POLICY),
 	    "passthrough", (int)p->passthrough,
 	    "required", (json_int_t)p->required,

@@ -20,6 +20,7 @@ check(const struct formula_in *in, struct ksm_fail *fail)
 		int64_t value;
 	} inputs[] = {
 		{ "zones", in->zones },
+		{ "owners", in->owners },
 		{ "lifetime", in->lifetime },
 		{ "horizon", in->horizon },
 		{ "emergency rolls", in->rolls },
@@ -34,6 +35,10 @@ check(const struct formula_in *in, struct ksm_fail *fail)
 			    "%s cannot be negative: %" PRId64, inputs[i].what,
 			    inputs[i].value);
 	}
+	if (in->by_owner && in->owners > in->zones)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "%" PRId64 " owners cannot have %" PRId64 " zones: each "
+		    "has at least one", in->owners, in->zones);
 	if (in->algorithm_roll > 1)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "algorithm rolls are 0 or 1, not %" PRId64,
@@ -72,6 +77,8 @@ formula_required(const struct formula_in *in, struct formula_out *out,
 		o.units = 0;
 	else if (in->shared)
 		o.units = in->zones > 0 ? 1 : 0;
+	else if (in->by_owner)
+		o.units = in->owners;
 	else
 		o.units = in->zones;
 

@@ -96,15 +96,20 @@ token_find(struct plan *p, const char *repository)
 }
 
 /* Scope of ksmpool.xml wins over ShareKeys of kasp.xml. */
-static enum key_scope
-scope_of(const struct conf_policy *policy, const struct conf_key *key,
-    const struct plan_what_if *what)
+static void
+scope_set(struct plan_pool *pool, const struct conf_policy *policy,
+    const struct conf_key *key, const struct plan_what_if *what)
 {
-	if (what->scope != SCOPE_KASP)
-		return what->scope;
-	if (key->pool.scope != SCOPE_KASP)
-		return key->pool.scope;
-	return policy->share_keys ? SCOPE_POLICY : SCOPE_ZONE;
+	if (what->scope != SCOPE_KASP) {
+		pool->scope = what->scope;
+		pool->scope_by = SCOPE_BY_WHAT_IF;
+	} else if (key->pool.scope != SCOPE_KASP) {
+		pool->scope = key->pool.scope;
+		pool->scope_by = SCOPE_BY_KSMPOOL;
+	} else {
+		pool->scope = policy->share_keys ? SCOPE_POLICY : SCOPE_ZONE;
+		pool->scope_by = SCOPE_BY_KASP;
+	}
 }
 
 /* The pool that `key` draws from; made, and empty, when there is none yet. */
@@ -138,12 +143,12 @@ pool_get(struct plan *p, const struct conf_policy *policy,
 		.alg = key->alg,
 		.bits = key->bits,
 		.strategy = key->pool.strategy,
-		.scope = scope_of(policy, key, what),
 		.policy_conf = policy,
 		.repository_conf = token->repository,
 		.settings = key->pool,
 		.passthrough = policy->passthrough,
 	};
+	scope_set(pool, policy, key, what);
 	if (what->horizon >= 0) {
 		pool->settings.horizon = what->horizon;
 		pool->settings.minimum_horizon = what->horizon;
@@ -155,21 +160,21 @@ pool_get(struct plan *p, const struct conf_policy *policy,
 }
 
 /*
- * What draws keys: zones, or their owners. Owners grow as zones do when there
- * are more of these than configured.
+ * Owners of `zones` zones: as many for each of them as of those there are,
+ * rounded up.
  */
 static int64_t
-units_of(const struct plan_pool *pool, const struct plan_what_if *what)
+owners_of(const struct conf_policy *p, int64_t zones)
 {
-	const struct conf_policy *p = pool->policy_conf;
-	int64_t zones = what->zones >= 0 ? what->zones : p->zones;
+	wide owners;
 
-	if (pool->scope != SCOPE_OWNER || p->zones == 0)
+	if (p->zones <= 0 || p->owners < 0)
 		return zones;
 	if (zones == p->zones)
 		return p->owners;
-	return (int64_t)(((__int128)p->owners * zones + p->zones - 1) /
-	    p->zones);
+	owners = ((wide)p->owners * (wide)zones + (wide)p->zones - 1) /
+	    (wide)p->zones;
+	return owners < (wide)INT64_MAX ? (int64_t)owners : INT64_MAX;
 }
 
 static enum ksm_err
@@ -177,11 +182,15 @@ term_add(struct plan_pool *pool, const struct conf_key *key,
     const struct plan_what_if *what, struct ksm_fail *fail)
 {
 	const struct conf_pool *set = &pool->settings;
+	int64_t zones = what->zones >= 0 ? what->zones :
+	    pool->policy_conf->zones;
 	struct plan_term term = {
 		.key = key,
 		.in = {
-			.zones = units_of(pool, what),
+			.zones = zones,
 			.shared = pool->scope == SCOPE_POLICY,
+			.by_owner = pool->scope == SCOPE_OWNER,
+			.owners = owners_of(pool->policy_conf, zones),
 			.passthrough = pool->passthrough,
 			.lifetime = key->lifetime,
 			.horizon = set->horizon,
@@ -289,6 +298,10 @@ plan_make(const struct conf *c, const struct plan_what_if *what,
 
 	if (what == NULL)
 		what = &as_configured;
+	if (what->scope == SCOPE_OWNER && c->owner_file == NULL)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "nothing says which owner a zone has: no OwnerFile is "
+		    "configured");
 	if (c->nrepositories > 0) {
 		p.tokens = calloc(c->nrepositories, sizeof(*p.tokens));
 		if (p.tokens == NULL) {

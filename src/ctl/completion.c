@@ -84,7 +84,7 @@ value_words(const struct ctl_option *o)
 	if (option_has(o, OPTION_LEVEL))
 		return "error warning notice info debug";
 	if (option_has(o, OPTION_SCOPE))
-		return "zone policy";
+		return "zone owner policy";
 	if (option_has(o, OPTION_ALG))
 		return "RSASHA256 RSASHA512 ECDSAP256SHA256 ECDSAP384SHA384 "
 		       "ED25519 ED448";

@@ -10,8 +10,8 @@ static const struct ctl_option plan_options[] = {
 	{ "capacity", "N", OPTION_COUNT, "capacity",
 	    "what if every token held N key pairs" },
 	{ "scope", "SCOPE", OPTION_SCOPE, "scope",
-	    "what if each zone had its own key, or a policy one: zone or "
-	    "policy" },
+	    "what if each zone had its own key, each owner one, or a policy "
+	    "one: zone, owner or policy" },
 };
 
 static const struct ctl_option pool_name = {

@@ -22,6 +22,12 @@ explain_units(FILE *out, const json_t *t)
 		(void)fprintf(out, ", and all of them share one key: %" PRId64
 				   " %s.\n",
 		    units, plural(units, "unit draws", "units draw"));
+	else if (doc_flag(t, "by_owner"))
+		(void)fprintf(out, ", of %" PRId64 " %s, and the zones of one "
+				   "owner share a key: %" PRId64 " %s.\n",
+		    doc_number(t, "owners"),
+		    plural(doc_number(t, "owners"), "owner", "owners"), units,
+		    plural(units, "unit draws", "units draw"));
 	else
 		(void)fprintf(out, ", each with a key of its own: %" PRId64
 				   " %s.\n",

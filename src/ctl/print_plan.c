@@ -27,7 +27,18 @@ static void
 print_term(FILE *out, const json_t *t)
 {
 	char lifetime[DURATION_TEXT] = "never rolls", horizon[DURATION_TEXT];
+	char sharing[64] = "";
 
+	if (doc_flag(t, "passthrough"))
+		(void)snprintf(sharing, sizeof(sharing),
+		    " (passthrough: no keys)");
+	else if (doc_flag(t, "shared"))
+		(void)snprintf(sharing, sizeof(sharing), " (sharing one key)");
+	else if (doc_flag(t, "by_owner"))
+		(void)snprintf(sharing, sizeof(sharing),
+		    " of %" PRId64 " %s (each sharing one key)",
+		    doc_number(t, "owners"),
+		    plural(doc_number(t, "owners"), "owner", "owners"));
 	if (doc_number(t, "lifetime_s") > 0)
 		duration_format(doc_number(t, "lifetime_s"), lifetime);
 	duration_format(doc_number(t, "horizon_s"), horizon);
@@ -36,11 +47,7 @@ print_term(FILE *out, const json_t *t)
 	(void)fprintf(out,
 	    "            zones Z %" PRId64 "%s, lifetime L %s, "
 	    "horizon H %s\n",
-	    doc_number(t, "zones"),
-	    doc_flag(t, "passthrough") ? " (passthrough: no keys)"
-	    : doc_flag(t, "shared")	   ? " (sharing one key)"
-				   : "",
-	    lifetime, horizon);
+	    doc_number(t, "zones"), sharing, lifetime, horizon);
 }
 
 static void
@@ -172,6 +179,16 @@ print_tokens(FILE *out, const json_t *doc)
 		print_room(out, k);
 }
 
+static const char *
+scope_words(const char *scope)
+{
+	if (strcmp(scope, "zone") == 0)
+		return "each zone had keys of its own";
+	if (strcmp(scope, "owner") == 0)
+		return "all zones of a policy with one owner shared a key";
+	return "all zones of a policy shared a key";
+}
+
 void
 print_plan(FILE *out, const json_t *doc)
 {
@@ -186,9 +203,7 @@ print_plan(FILE *out, const json_t *doc)
 		    plural(doc_number(doc, "what_if_zones"), "zone", "zones"));
 	if (doc_known(doc, "what_if_scope"))
 		(void)fprintf(out, "What if %s; nothing is changed.\n\n",
-		    strcmp(doc_text(doc, "what_if_scope"), "zone") == 0
-			? "each zone had keys of its own"
-			: "all zones of a policy shared a key");
+		    scope_words(doc_text(doc, "what_if_scope")));
 	json_array_foreach(list, i, p)
 		print_plan_pool(out, p);
 	print_tokens(out, doc);

@@ -160,15 +160,20 @@ static void
 zonelist_notes(const json_t *zonelist, struct notes *n)
 {
 	int64_t zones = doc_number(zonelist, "zones");
+	int64_t owners = doc_number(zonelist, "owners");
+	char of[64] = "";
 
+	if (doc_known(zonelist, "owners"))
+		(void)snprintf(of, sizeof(of), " of %" PRId64 " %s", owners,
+		    plural(owners, "owner", "owners"));
 	notes_add(n, "%s", doc_text(zonelist, "state"));
 	if (is_last_good(zonelist))
 		notes_add(n,
-		    "the last good list stays in force with %" PRId64 " %s",
-		    zones, plural(zones, "zone", "zones"));
+		    "the last good list stays in force with %" PRId64 " %s%s",
+		    zones, plural(zones, "zone", "zones"), of);
 	else
-		notes_add(n, "%" PRId64 " %s%s", zones,
-		    plural(zones, "zone", "zones"),
+		notes_add(n, "%" PRId64 " %s%s%s", zones,
+		    plural(zones, "zone", "zones"), of,
 		    strcmp(doc_text(zonelist, "state"), "ok") == 0
 			? ""
 			: ", accepted as it is");

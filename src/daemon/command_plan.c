@@ -8,10 +8,12 @@
 static json_t *
 term_json(const struct plan_term *t)
 {
-	return json_pack("{s:I, s:I, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I,"
-	    " s:I, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, s:I,"
+	    " s:I, s:I, s:I, s:I, s:I}",
 	    "line", (json_int_t)t->key->line,
 	    "zones", (json_int_t)t->in.zones,
+	    "owners", (json_int_t)t->in.owners,
+	    "by_owner", t->in.by_owner,
 	    "shared", t->in.shared,
 	    "passthrough", t->in.passthrough,
 	    "lifetime_s", (json_int_t)t->in.lifetime,
@@ -23,6 +25,20 @@ term_json(const struct plan_term *t)
 	    "growth", (json_int_t)t->out.grown,
 	    "algorithm_roll", (json_int_t)t->in.algorithm_roll,
 	    "required", (json_int_t)t->out.required);
+}
+
+static const char *
+scope_by_text(enum scope_by by)
+{
+	switch (by) {
+	case SCOPE_BY_KASP:
+		return "ShareKeys";
+	case SCOPE_BY_KSMPOOL:
+		return "ksmpool.xml";
+	case SCOPE_BY_WHAT_IF:
+		return "what-if";
+	}
+	return "?";
 }
 
 /* Seconds for `make` keys on all generators; null: not measured, or absurd. */
@@ -59,8 +75,7 @@ plan_pool_send(struct command_call *call, const struct plan_pool *p,
 	    json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o,"
 		" s:o, s:o}",
 		"scope", key_scope_text(p->scope),
-		"scope_by", p->settings.scope != SCOPE_KASP ? "ksmpool.xml"
-							    : "ShareKeys",
+		"scope_by", scope_by_text(p->scope_by),
 		"low_water", (json_int_t)p->low_water,
 		"target", (json_int_t)p->target,
 		"max_per_run", (json_int_t)p->settings.max_per_run,

@@ -207,6 +207,17 @@ zones_in_force(const struct conf *conf)
 	return zones;
 }
 
+/* Of each policy, added: one with zones on two policies is two here. */
+int64_t
+owners_in_force(const struct conf *conf)
+{
+	int64_t owners = 0;
+
+	for (size_t i = 0; i < conf->npolicies; i++)
+		owners += conf->policies[i].owners;
+	return owners;
+}
+
 /* The plan and configuration in force; answers the caller when there is none. */
 const struct plan *
 plan_in_force(struct command_call *call, const struct conf **conf)

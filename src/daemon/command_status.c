@@ -110,8 +110,8 @@ status_start(struct command_call *call)
 	if (last_good)
 		fine = false; /* zones may have come that nobody counts */
 	result_send(call, fine ? CTL_OK : CTL_ATTENTION,
-	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:s, s:s}, s:o,"
-		" s:o, s:o, s:{s:O}, s:O}",
+	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:o, s:s, s:s},"
+		" s:o, s:o, s:o, s:{s:O}, s:O}",
 		"daemon_version", face->version,
 		"pid", (json_int_t)getpid(),
 		"started", time_json(face->started),
@@ -119,6 +119,8 @@ status_start(struct command_call *call)
 		"config", text_or_null(conf->file),
 		"zonelist",
 		"zones", (json_int_t)zones_in_force(conf),
+		"owners", count_or_null(owners_in_force(conf),
+		    conf->owner_file != NULL),
 		"state", zonelist_text(conf->zonelist),
 		"in_force", last_good ? "last-good" : "read",
 		"clock", text_or_null(clock),

@@ -296,6 +296,39 @@ passthrough_needs_nothing(void **ctx)
 }
 
 static void
+owners_draw_instead_of_zones(void **ctx)
+{
+	struct formula_in in = {
+		.zones = 10, .by_owner = true, .owners = 4,
+		.lifetime = 90 * DAY, .horizon = 30 * DAY, .rolls = 2,
+		.growth = 20,
+	};
+	struct ksm_fail fail = { .text = "" };
+	struct formula_out out;
+
+	(void)ctx;
+	assert_int_equal(formula_required(&in, &out, NULL), KSM_OK);
+	assert_int_equal(out.units, 4);
+	assert_int_equal(out.grown, 1);
+	assert_int_equal(out.required, (4 + 1) * 3 + 1);
+	assert_int_equal(out.critical, 8);
+	in.shared = true;
+	assert_int_equal(formula_required(&in, &out, NULL), KSM_OK);
+	assert_int_equal(out.units, 1);
+	in.shared = false;
+	in.passthrough = true;
+	assert_int_equal(formula_required(&in, &out, NULL), KSM_OK);
+	assert_int_equal(out.units, 0);
+	in.passthrough = false;
+	in.owners = 11;
+	assert_int_equal(formula_required(&in, &out, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "11 owners cannot have 10 zones"));
+	in.owners = -1;
+	assert_int_equal(formula_required(&in, &out, &fail), KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "owners cannot be negative: -1"));
+}
+
+static void
 an_algorithm_roll_adds_one_key_for_every_unit_of_today(void **ctx)
 {
 	struct formula_in in = {
@@ -397,6 +430,7 @@ main(void)
 		    no_course_of_events_draws_more_than_the_formula_says),
 		cmocka_unit_test(every_row_of_the_vectors_comes_out_exactly),
 		cmocka_unit_test(passthrough_needs_nothing),
+		cmocka_unit_test(owners_draw_instead_of_zones),
 		cmocka_unit_test(
 		    an_algorithm_roll_adds_one_key_for_every_unit_of_today),
 		cmocka_unit_test(

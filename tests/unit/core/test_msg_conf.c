@@ -60,6 +60,9 @@ sample(struct conf *c)
 	c->zonelist_file = strdup("zone\xff list.xml");
 	c->zonelist = ZONELIST_OK;
 	c->zones = INT64_C(5000000000);
+	c->owner_file = strdup("/etc/ksmpool/owners");
+	c->handout_journal = strdup("/srv/handout.journal");
+	c->zones_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	r = conf_repository_add(c, "hsm-a");
 	r->module = strdup("/usr/lib/softhsm/libsofthsm2.so");
@@ -72,6 +75,8 @@ sample(struct conf *c)
 	r->on_overdue = OVERDUE_KILL;
 	r->kill_after = 60;
 	r->sync_path = strdup("/var/lib/softhsm");
+	r->hook = strdup("/usr/local/sbin/told");
+	r->hook_timeout = 30;
 	r->env = calloc(1, sizeof(*r->env));
 	r->env[0].name = strdup("SOFTHSM2_CONF");
 	r->env[0].value = strdup("/etc/softhsm/softhsm2.conf");
@@ -93,6 +98,7 @@ sample(struct conf *c)
 
 	p = conf_policy_add(c, "default");
 	p->zones = 3;
+	p->owners = 2;
 	p->share_keys = true;
 	p->line = 4;
 	k = conf_key_add(p);
@@ -105,6 +111,8 @@ sample(struct conf *c)
 	k->manual_rollover = true;
 	k->pool.strategy = STRATEGY_MINIMUM;
 	k->pool.growth = 20;
+	k->pool.scope = SCOPE_OWNER;
+	k->pool.on_shortage = SHORTAGE_UNCOVERED;
 	k = conf_key_add(p);
 	k->role = ROLE_KSK;
 	k->alg = 13;
@@ -135,6 +143,7 @@ everything_arrives_as_it_was_sent(void **ctx)
 	sample(&c);
 	assert_int_equal(conf_encode(&c, keep, &p, &fail), KSM_OK);
 	assert_int_equal(p.n, 1 + 2 + 2 + 2 + 1);
+	assert_int_equal(p.fd[0], c.zones_fd);
 	assert_int_equal(p.fd[1], c.repositories[0].pin_fd);
 	assert_int_equal(p.fd[2], -1);
 
@@ -152,6 +161,10 @@ everything_arrives_as_it_was_sent(void **ctx)
 	/* JSON is UTF-8: bytes that are not become question marks */
 	assert_string_equal(got.zonelist_file, "zone? list.xml");
 	assert_true(got.zones == c.zones);
+	assert_string_equal(got.owner_file, c.owner_file);
+	assert_string_equal(got.handout_journal, c.handout_journal);
+	assert_true(got.zones_fd >= 0);
+	assert_true(got.zones_fd != c.zones_fd);
 	assert_int_equal(got.log_level, 6);
 	assert_int_equal(got.nrepositories, 2);
 	r = &got.repositories[0];
@@ -166,6 +179,8 @@ everything_arrives_as_it_was_sent(void **ctx)
 	assert_int_equal(r->deadline, 120);
 	assert_int_equal(r->on_overdue, OVERDUE_KILL);
 	assert_int_equal(r->kill_after, 60);
+	assert_string_equal(r->hook, "/usr/local/sbin/told");
+	assert_int_equal(r->hook_timeout, 30);
 	assert_int_equal(r->nenv, 1);
 	assert_string_equal(r->env[0].value, "/etc/softhsm/softhsm2.conf");
 	assert_int_equal(r->nattributes, 2);
@@ -187,6 +202,7 @@ everything_arrives_as_it_was_sent(void **ctx)
 	assert_int_equal(got.npolicies, 2);
 	assert_true(got.policies[0].share_keys);
 	assert_int_equal(got.policies[0].zones, 3);
+	assert_int_equal(got.policies[0].owners, 2);
 	assert_true(got.policies[1].passthrough);
 	k = &got.policies[0].keys[0];
 	assert_int_equal(k->role, ROLE_ZSK);
@@ -313,6 +329,8 @@ after_settings(const char *text, int fd, struct ksm_fail *fail)
 
 #define REPOSITORY(pin, sessions) CHANGED(pin, sessions, "")
 #define CHANGED(pin, sessions, attributes)                                    \
+	HOOKED(pin, sessions, attributes, "10")
+#define HOOKED(pin, sessions, attributes, timeout)                            \
 	"{\"v\":1,\"type\":\"repository\",\"name\":\"r\",\"module\":null,"    \
 	"\"token_label\":null,\"token_serial\":null,\"token_uri\":null,"      \
 	"\"init_reserved\":null,\"pin\":\"" pin "\",\"pin_path\":null,"       \
@@ -320,7 +338,7 @@ after_settings(const char *text, int fd, struct ksm_fail *fail)
 	"\"allow_extraction\":false,\"search_first\":false,\"sessions\":"     \
 	sessions ",\"deadline\":1,\"on_overdue\":\"wait\",\"kill_after\":0,"  \
 	"\"keys_per_minute\":0,\"recycle_after\":0,\"sync_path\":null,"       \
-	"\"hook\":null,\"hook_timeout\":10,"                                  \
+	"\"hook\":null,\"hook_timeout\":" timeout ","                       \
 	"\"env\":[],\"attributes\":[" attributes "],\"file\":null,"          \
 	"\"line\":1}"
 
@@ -348,15 +366,21 @@ bad_packets_are_refused_with_words(void **ctx)
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\"}",
 		    "passthrough" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":-1,\"owners\":0,"
-		  "\"keys\":[],\"line\":1}", "zones is -1" },
+		  "\"passthrough\":false,\"share_keys\":false,\"zones\":-1,"
+		  "\"owners\":0,\"keys\":[],\"line\":1}", "zones is -1" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":1,\"owners\":1,"
-		  "\"keys\":[],\"line\":1,\"more\":1}", "more" },
+		  "\"passthrough\":false,\"share_keys\":false,\"zones\":2,"
+		  "\"owners\":3,\"keys\":[],\"line\":1}",
+		    "owners is 3, not 0 to 2" },
+		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
+		  "\"passthrough\":false,\"share_keys\":false,\"zones\":1,"
+		  "\"owners\":1,\"keys\":[],\"line\":1,\"more\":1}", "more" },
 		{ REPOSITORY("none", "0"), "sessions is 0" },
 		{ REPOSITORY("none", "65"), "sessions is 65" },
 		{ REPOSITORY("thin air", "1"), "unknown PIN source" },
 		{ REPOSITORY("inline", "1"), "without its descriptor" },
+		{ HOOKED("none", "1", "", "0"), "hook_timeout is 0" },
+		{ HOOKED("none", "1", "", "601"), "hook_timeout is 601" },
 		{ CHANGED("none", "1", "1"), "attributes: " },
 		{ CHANGED("none", "1", CHANGE("false", "1")),
 		    "an addition is a name and a value" },

@@ -282,6 +282,91 @@ a_scope_decides_instead_of_share_keys(void **ctx)
 }
 
 static void
+owners_are_the_units_where_they_share_keys(void **ctx)
+{
+	const struct plan_term *term;
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	s.conf.owner_file = "owners";
+	s.policies[0].owners = 3;
+	s.policies[0].share_keys = true;
+	s.gold[0].pool.scope = SCOPE_OWNER;
+	s.gold[0].pool.growth = 50;
+	s.gold[0].standby = 1;
+	site_plan(&s);
+	assert_int_equal(s.plan.pools[0].scope_by, SCOPE_BY_KASP);
+	assert_int_equal(s.plan.pools[1].scope, SCOPE_OWNER);
+	assert_int_equal(s.plan.pools[1].scope_by, SCOPE_BY_KSMPOOL);
+	term = &s.plan.pools[1].terms[0];
+	assert_int_equal(term->in.zones, 10);
+	assert_int_equal(term->in.owners, 3);
+	assert_int_equal(term->out.units, 3);
+	assert_int_equal(term->out.grown, 2);
+	/* (3 + 2) x (1 + 1 + 1) + 2 */
+	assert_int_equal(s.plan.pools[1].required, 17);
+	assert_int_equal(s.plan.pools[1].critical, 3);
+	plan_clear(&s.plan);
+}
+
+static void
+more_zones_have_more_owners(void **ctx)
+{
+	static const struct {
+		int64_t zones, owners, then, units;
+	} cases[] = {
+		{ 10, 3, 10, 3 },
+		{ 10, 3, 20, 6 },
+		{ 10, 3, 11, 4 },	/* rounded up */
+		{ 10, 3, 1, 1 },
+		{ 10, 3, 0, 0 },
+		{ 10, 10, 1000, 1000 }, /* as many as zones */
+		{ 10, 1, 1000, 100 },
+		{ 0, 0, 7, 7 },		/* nobody knows: one for each */
+		{ INT64_MAX, INT64_MAX, 3, 3 },
+		{ 1000000, 999999, INT64_C(1000000000000),
+		    INT64_C(999999000000) },
+	};
+	struct site s;
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct plan_what_if what = PLAN_AS_CONFIGURED;
+
+		site_init(&s);
+		s.conf.owner_file = "owners";
+		s.conf.npolicies = 1;
+		s.policies[0].zones = cases[i].zones;
+		s.policies[0].owners = cases[i].owners;
+		what.zones = cases[i].then;
+		what.scope = SCOPE_OWNER;
+		assert_int_equal(plan_make(&s.conf, &what, &s.plan, NULL),
+		    KSM_OK);
+		assert_int_equal(s.plan.pools[0].scope_by, SCOPE_BY_WHAT_IF);
+		if (s.plan.pools[0].terms[0].out.units != cases[i].units)
+			fail_msg("case %zu: %lld", i, (long long)
+			    s.plan.pools[0].terms[0].out.units);
+		plan_clear(&s.plan);
+	}
+}
+
+static void
+nobody_plans_for_owners_that_nothing_names(void **ctx)
+{
+	struct plan_what_if what = PLAN_AS_CONFIGURED;
+	struct ksm_fail fail = { .text = "" };
+	struct site s;
+
+	(void)ctx;
+	site_init(&s);
+	what.scope = SCOPE_OWNER;
+	assert_int_equal(plan_make(&s.conf, &what, &s.plan, &fail),
+	    KSM_EREFUSED);
+	assert_non_null(strstr(fail.text, "OwnerFile"));
+}
+
+static void
 what_covered_keys_last(void **ctx)
 {
 	static const struct {
@@ -1205,6 +1290,9 @@ main(void)
 		cmocka_unit_test(a_fixed_number_counts_once_for_two_lifetimes),
 		cmocka_unit_test(shared_keys_are_one_unit_for_the_policy),
 		cmocka_unit_test(a_scope_decides_instead_of_share_keys),
+		cmocka_unit_test(owners_are_the_units_where_they_share_keys),
+		cmocka_unit_test(more_zones_have_more_owners),
+		cmocka_unit_test(nobody_plans_for_owners_that_nothing_names),
 		cmocka_unit_test(what_covered_keys_last),
 		cmocka_unit_test(
 		    what_if_replaces_the_zones_of_all_but_passthrough),

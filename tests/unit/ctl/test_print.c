@@ -108,6 +108,12 @@ the_zone_list_says_what_is_in_force(void **ctx)
 		    "zone list      empty, 0 zones, accepted as it is\n" },
 		{ "{'zonelist':{'zones':1,'state':'ok','in_force':'read'}}",
 		    "zone list      ok, 1 zone\n" },
+		{ "{'zonelist':{'zones':9,'owners':2,'state':'ok',"
+		  "'in_force':'read'}}",
+		    "zone list      ok, 9 zones of 2 owners\n" },
+		{ "{'zonelist':{'zones':9,'owners':null,'state':'ok',"
+		  "'in_force':'read'}}",
+		    "zone list      ok, 9 zones\n" },
 	};
 	char *got;
 
@@ -320,6 +326,34 @@ plan_says_where_the_formula_does_not_decide(void **ctx)
 }
 
 static void
+plan_and_explain_speak_of_owners(void **ctx)
+{
+	static const char document[] =
+	    "{'what_if_scope':'owner','tokens':[],'pools':[{'policy':'lab',"
+	    "'role':'ZSK','repository':'r','algorithm':'ED25519','size':256,"
+	    "'strategy':'formula','level':'full','required':9,'scope':'owner',"
+	    "'scope_by':'what-if','stock':{},'terms':[{'line':9,'zones':10,"
+	    "'owners':3,'by_owner':true,'shared':false,'passthrough':false,"
+	    "'units':3}]}]}";
+	char *text = printed(print_plan, document);
+
+	(void)ctx;
+	assert_non_null(strstr(text,
+	    "What if all zones of a policy with one owner shared a key; "
+	    "nothing is changed.\n"));
+	assert_non_null(strstr(text,
+	    "zones Z 10 of 3 owners (each sharing one key), lifetime"));
+	assert_non_null(strstr(text, "scope     owner\n"));
+	free(text);
+	text = printed(print_explain, document);
+	assert_non_null(strstr(text,
+	    "  10 zones are on the policy, of 3 owners, and the zones of one "
+	    "owner share a key: 3 units draw.\n"));
+	assert_null(strstr(text, "So says Scope"));
+	free(text);
+}
+
+static void
 topup_tells_the_whole_outcome_in_one_line(void **ctx)
 {
 	(void)ctx;
@@ -499,6 +533,7 @@ main(void)
 		cmocka_unit_test(trouble_is_one_line_and_says_how_much_more),
 		cmocka_unit_test(plan_shows_the_formula_with_its_numbers),
 		cmocka_unit_test(plan_says_where_the_formula_does_not_decide),
+		cmocka_unit_test(plan_and_explain_speak_of_owners),
 		cmocka_unit_test(topup_tells_the_whole_outcome_in_one_line),
 		cmocka_unit_test(findings_look_as_those_of_check),
 		cmocka_unit_test(text_from_outside_cannot_steer_the_terminal),

@@ -1058,11 +1058,12 @@ status_counts_the_zones_that_are_in_force(void **ctx)
 	fake.policy.zones = 2;
 	fake.conf.zones = 2;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
-	    "{\"zones\":2,\"state\":\"ok\",\"in_force\":\"read\"}");
+	    "{\"zones\":2,\"owners\":null,\"state\":\"ok\","
+	    "\"in_force\":\"read\"}");
 	fake.conf.zones = 0; /* of the file; the policy keeps its count */
 	fake.conf.zonelist = ZONELIST_VANISHED;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
-	    "{\"zones\":2,\"state\":\"vanished\","
+	    "{\"zones\":2,\"owners\":null,\"state\":\"vanished\","
 	    "\"in_force\":\"last-good\"}");
 	fake.conf.zonelist = ZONELIST_BAD;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "\"bad\"");
@@ -1071,7 +1072,17 @@ status_counts_the_zones_that_are_in_force(void **ctx)
 	    "\"in_force\":\"last-good\"");
 	fake.policy.zones = 0; /* reload --allow-empty */
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
-	    "{\"zones\":0,\"state\":\"empty\",\"in_force\":\"read\"}");
+	    "{\"zones\":0,\"owners\":null,\"state\":\"empty\","
+	    "\"in_force\":\"read\"}");
+	fake.policy.zones = 3;
+	fake.policy.owners = 2;
+	fake.conf.owner_file = strdup("/etc/ksmpool/owners");
+	fake.conf.zonelist = ZONELIST_OK;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
+	    "{\"zones\":3,\"owners\":2,\"state\":\"ok\","
+	    "\"in_force\":\"read\"}");
+	free(fake.conf.owner_file);
+	fake.conf.owner_file = NULL;
 }
 
 static void
