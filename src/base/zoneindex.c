@@ -331,7 +331,7 @@ zoneindex_find(const struct zoneindex *zi, const char *zone,
 	uint8_t name[DNSNAME_WIRE];
 	enum ksm_err err;
 	uint32_t hash;
-	size_t len, at;
+	size_t len, at = 0;
 	bool same;
 
 	err = dnsname_parse(zone, name, &len, fail);

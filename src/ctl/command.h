@@ -5,9 +5,9 @@
  * Runs in: ksmctl.
  *
  * Adding a command is a row in its group_X.c (and one in the daemon's table).
- * The option names of all commands are one space: a name means the same, and
- * takes a value or not, wherever it appears. That is what lets options stand
- * before the command words.
+ * The option names of all commands are one space: a name takes a value or not
+ * wherever it appears, which lets options stand before the command words, and
+ * it means the same (but for --for: a time to pause, whom to take a key for).
  */
 #ifndef KSMPOOL_COMMAND_H
 #define KSMPOOL_COMMAND_H

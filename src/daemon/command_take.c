@@ -11,6 +11,7 @@
 #include "ksmpool/clock.h"
 #include "ksmpool/consumer.h"
 #include "ksmpool/dnsname.h"
+#include "ksmpool/zoneindex.h"
 
 #include "engine_take.h"
 #include "hook.h"
@@ -39,26 +40,74 @@ zone_of(struct command_call *call, char zone[ZONE_TEXT])
 	return true;
 }
 
+/* What the zone list in force says of it. */
+struct home {
+	bool listed;
+	char policy[256], owner[128]; /* owner "": none is named */
+};
+
+/* False: the caller was told. */
+static bool
+home_look(struct command_call *call, const struct conf *conf,
+    const char *zone, struct home *out)
+{
+	struct zone_found found = { .owner = NULL };
+	struct zoneindex *zi = NULL;
+	struct ksm_fail fail;
+	enum ksm_err err;
+
+	*out = (struct home){ .listed = false };
+	if (conf->zones_fd < 0)
+		return true;
+	err = zoneindex_open(conf->zones_fd, &zi, &fail);
+	if (err == KSM_OK)
+		err = zoneindex_find(zi, zone, &found, &fail);
+	if (err == KSM_OK && found.policy < conf->npolicies) {
+		out->listed = true;
+		(void)snprintf(out->policy, sizeof(out->policy), "%s",
+		    conf->policies[found.policy].name);
+		(void)snprintf(out->owner, sizeof(out->owner), "%s",
+		    found.owner == NULL ? "" : found.owner);
+	}
+	zoneindex_close(zi);
+	if (err == KSM_OK || err == KSM_ENOENT)
+		return true;
+	fail_err(call, err, "failed", &fail);
+	return false;
+}
+
 /*
- * The policy that was named, or that of the zone; its owner. False: the caller
- * was told.
+ * The policy that was named, or that of the zone. A zone that is not in the
+ * list yet may be given keys, but then its policy must be said; one that is on
+ * another policy may not. False: the caller was told.
  */
 static bool
-policy_of(struct command_call *call, const char *zone, const char **policy)
+home_of(struct command_call *call, const char *zone, struct home *home)
 {
+	const char *policy = arg_text(call, "policy");
 	const struct conf *conf;
 
-	if (plan_in_force(call, &conf) == NULL)
+	if (plan_in_force(call, &conf) == NULL ||
+	    !home_look(call, conf, zone, home))
 		return false;
-	*policy = arg_text(call, "policy");
-	if (*policy == NULL && conf->npolicies == 1)
-		*policy = conf->policies[0].name;
-	if (*policy != NULL)
-		return true;
-	command_fail(call, CTL_FAILED, "bad-argument",
-	    "--policy says which; ksmctl plan names them",
-	    "which policy zone %s is on is not known", zone);
-	return false;
+	if (policy != NULL && home->listed &&
+	    strcmp(policy, home->policy) != 0) {
+		command_fail(call, CTL_FAILED, "refused",
+		    "leave --policy out, or change the zone list first",
+		    "zone %.200s is on policy %s, not %s", zone, home->policy,
+		    policy);
+		return false;
+	}
+	if (policy == NULL && !home->listed) {
+		command_fail(call, CTL_FAILED, "unknown-zone",
+		    "--policy NAME for a zone that is to be added",
+		    "zone %.200s is not in the zone list in force", zone);
+		return false;
+	}
+	if (policy != NULL)
+		(void)snprintf(home->policy, sizeof(home->policy), "%s",
+		    policy);
+	return true;
 }
 
 /* ---- take --------------------------------------------------------------- */
@@ -148,11 +197,14 @@ take_start(struct command_call *call)
 		.dry_run = arg_bool(call, "dry_run"),
 		.who = call_actor(call) };
 	int64_t count = arg_integer(call, "count", 1);
+	struct home home;
 
-	if (!zone_of(call, zone) || !policy_of(call, zone, &want.policy) ||
-	    !names_check(call, want.policy, want.repository) ||
+	if (!names_check(call, arg_text(call, "policy"), want.repository) ||
+	    !zone_of(call, zone) || !home_of(call, zone, &home) ||
 	    !tags_want(call, &want))
 		return;
+	want.policy = home.policy;
+	want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 	(void)key_role_find(arg_text(call, "role"), &want.role);
 	if (consumer != NULL)
 		(void)consumer_find(consumer, &want.consumer);
@@ -172,6 +224,8 @@ mark_used_start(struct command_call *call)
 	struct store_key *key = calloc(1, sizeof(*key));
 	char zone[ZONE_TEXT];
 	struct key_id id;
+	const struct conf *conf;
+	struct home home;
 	struct take_want want = { .zone = zone,
 		.count = 1,
 		.outside = &id,
@@ -187,7 +241,9 @@ mark_used_start(struct command_call *call)
 		command_fail(call, CTL_FAILED, "unknown-key",
 		    "ksmctl key list shows what there is",
 		    "no key with id %s", arg_text(call, "id"));
-	} else if (zone_of(call, zone)) {
+	} else if (plan_in_force(call, &conf) != NULL && zone_of(call, zone) &&
+	    home_look(call, conf, zone, &home)) {
+		want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 		want.policy = key->pool.policy;
 		want.role = key->pool.role;
 		want.alg = key->pool.alg;

@@ -14,7 +14,7 @@ journal=$state/handout.journal
 
 take()
 {
-	ctl --json take "$@" 2>"$dir/err"
+	ctl --json take --policy default "$@" 2>"$dir/err"
 }
 
 id_of()
@@ -27,7 +27,7 @@ ctl topup --wait >/dev/null || fail "topup"
 # ---- never before its backup ---------------------------------------------
 
 exits 2 "nothing is handed out before a backup" \
-    ctl take --zone example.com --role KSK
+    ctl take --policy default --zone example.com --role KSK
 says "and says why" "0 of its 8 ready keys are in a backup.*backup commit" \
     "$dir/out"
 ctl backup begin --label one >/dev/null || fail "backup begin"
@@ -57,7 +57,7 @@ equal "the same request, the same key" "$(echo "$again" | id_of)" "$first"
 equal "and says so" "$(echo "$again" | jq .again)" true
 equal "no second line" "$(wc -l <"$journal")" 2
 exits 2 "a name is used once" \
-    ctl take --zone other.example --role KSK --request r-1
+    ctl take --policy default --zone other.example --role KSK --request r-1
 says "and says for what" "request r-1 was for 1 KSK.*example.com" "$dir/out"
 
 # ---- several, with tags -----------------------------------------------------
@@ -68,7 +68,7 @@ equal "all different" "$(echo "$second" | jq '[.keys[].id] | unique | length')" 
 equal "no tag twice in a zone" "$(echo "$second" | jq '[.keys[].tag] | unique | length')" 3
 odd=$(take --zone odd.example --role ZSK --tag-modulo 1/2 | jq '.keys[0].tag % 2')
 equal "a tag that was asked for" "$odd" 1
-exits 2 "no such tag" ctl take --zone odd.example --role ZSK --tag-range 7:7
+exits 2 "no such tag" ctl take --policy default --zone odd.example --role ZSK --tag-range 7:7
 says "and how many do not fit" "other tags than asked for" "$dir/out"
 ksk=$(take --zone odd.example --role KSK --tag-range 0:65535 |
     jq '.keys[0] | .tag != .tag_revoked and .flags == 257')
@@ -76,15 +76,15 @@ equal "a KSK's flags and tags" "$ksk" true
 
 # ---- wrong uses ---------------------------------------------------------------
 
-exits 64 "a zone that is none" ctl take --zone a..b --role KSK
-exits 64 "no role" ctl take --zone example.com
-exits 64 "a consumer that is none" ctl take --zone example.com --role KSK --for djbdns
+exits 64 "a zone that is none" ctl take --policy default --zone a..b --role KSK
+exits 64 "no role" ctl take --policy default --zone example.com
+exits 64 "a consumer that is none" ctl take --policy default --zone example.com --role KSK --for djbdns
 says "names those there are" "bind, knot" "$dir/out"
-exits 64 "files and no place" ctl take --zone example.com --role KSK --for bind
+exits 64 "files and no place" ctl take --policy default --zone example.com --role KSK --for bind
 exits 2 "another policy" ctl take --zone example.com --role KSK --policy nope
-exits 2 "no such pool" ctl take --zone example.com --role CSK
+exits 2 "no such pool" ctl take --policy default --zone example.com --role CSK
 says "names those there are" "there is no such pool; there are" "$dir/out"
-exits 2 "what it cannot use" ctl take --zone example.com --role ZSK --for ds
+exits 2 "what it cannot use" ctl take --policy default --zone example.com --role ZSK --for ds
 taken=$(ctl --json key list --state taken | jq '.keys | length')
 equal "none of that cost a key" "$taken" 6
 

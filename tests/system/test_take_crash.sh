@@ -27,7 +27,7 @@ client()
 		_r=c$1-$_i
 		# Asked again until there is an answer: what was lost with the
 		# daemon is the same key.
-		until ctl --json take --zone "z$1-$_i.example" --role ZSK \
+		until ctl --json take --policy default --zone "z$1-$_i.example" --role ZSK \
 		    --request "$_r" >"$dir/told/$_r.part" 2>/dev/null; do
 			[ ! -e "$dir/enough" ] || break 2
 			sleep 0.05
