@@ -81,7 +81,7 @@ none=ffffffffffffffffffffffffffffffff
 options_of()
 {
 	ctl "$@" --help | sed -n '/^options:/,/^$/p' |
-	    awk '/^  --/ { print $1, ($2 ~ /^[A-Z:]+$/ ? $2 : "-") }' |
+	    awk '/^  --/ { print $1, ($2 ~ /^[A-Z:\/]+$/ ? $2 : "-") }' |
 	    while read -r option value; do
 		case $value in
 		-) echo "$option" ;;
@@ -100,6 +100,11 @@ options_of()
 		ID) echo "$option=$none" ;;
 		TEXT) echo "$option=test" ;;
 		NUMBER:HASH) echo "$option=1:00" ;;
+		LOW:HIGH) echo "$option=1:2" ;;
+		I/N) echo "$option=0/2" ;;
+		ZONE) echo "$option=nowhere.example" ;;
+		CONSUMER) echo "$option=bind" ;;
+		DIR) echo "$option=$dir" ;;
 		*) echo "$option=$value" ;;
 		esac
 	    done
@@ -110,7 +115,8 @@ while read -r name; do
 	"database backup") operand=/dev/null ;;
 	"repository resume") operand=SoftHSM ;;
 	"backup commit" | "backup rollback" | "backup show") operand=none ;;
-	"key show" | "key retire" | "key destroy" | "inventory "*)
+	key\ show | key\ re* | key\ destroy | key\ mark-used | impact | \
+	    inventory\ *)
 		operand=$none ;;
 	*) operand= ;;
 	esac

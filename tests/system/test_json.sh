@@ -91,11 +91,12 @@ ask 0 .keys take --zone example.com --role ZSK --policy default --dry-run
 ask 0 .request take --zone example.com --role ZSK --policy default
 ask 64 .error take --zone example.com
 ask 2 .error take --zone example.com --role CSK --policy default
+check "filled again" ctl --timeout PT60S topup --wait
 ask 0 .handouts handout list
 ask 0 .handouts.journal handout status
 ask 64 .error handout accept
 ask 2 .error handout accept --reason t
-ask 1 .zones impact "$taken"
+ask 0 .zones impact "$taken"
 ask 2 .error impact $none
 ask 0 .done key return "$taken" --reason t
 ask 2 .refused key return $none --reason t
