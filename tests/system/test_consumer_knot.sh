@@ -181,6 +181,7 @@ odd()
 	export odd="$1"
 	printf '%s\n' "- domain: $1" "  dnssec-signing: on" \
 	    "  dnssec-policy: by-hand" >>"$dir/knot.conf"
+	# shellcheck disable=SC2016 # $ENV is jq's
 	altered '.zone = $ENV.odd' "$dir/zsk" >"$dir/odd"
 	consume "$dir/odd" knot >"$dir/line" || fail "$1"
 	eval "$(cat "$dir/line")" >"$dir/out" 2>&1 || {
