@@ -21,36 +21,18 @@ static consumer_writer *const writers[CONSUMER__COUNT] = {
 };
 
 /*
- * The name as every zone file takes it (RFC 1035 5.1), and as every signer
- * takes it on a command line: a hyphen in front would be read as an option.
+ * The name as zone files and every signer's command line take it: a hyphen in
+ * front would be read as an option.
  */
 static void
-owner_format(const uint8_t *wire, char out[ZONE_SHOWN])
+owner_format(const struct consumer_key *k, char out[OWNER_TEXT])
 {
-	char *p = out;
+	char text[DNSNAME_TEXT];
 
-	if (*wire == 0)
-		*p++ = '.';
-	while (*wire != 0) {
-		size_t n = *wire++;
-
-		for (; n > 0; n--, wire++) {
-			uint8_t c = *wire;
-
-			if (c <= ' ' || c >= 0x7f || (c == '-' && p == out)) {
-				*p++ = '\\';
-				*p++ = (char)('0' + c / 100);
-				*p++ = (char)('0' + c / 10 % 10);
-				*p++ = (char)('0' + c % 10);
-			} else {
-				if (strchr("\"$().;@\\", c) != NULL)
-					*p++ = '\\';
-				*p++ = (char)c;
-			}
-		}
-		*p++ = '.';
-	}
-	*p = '\0';
+	dnsname_text(k->wire, k->wire_len, text);
+	(void)snprintf(out, OWNER_TEXT, "%s%s%s",
+	    text[0] == '-' ? "\\045" : "", text + (text[0] == '-'),
+	    k->wire_len > 1 ? "." : "");
 }
 
 static enum ksm_err
@@ -184,7 +166,7 @@ consumer_key_read(const json_t *json, struct consumer_key *out,
 		(void)ksm_fail_before(fail, "the key's \"zone\"");
 		return KSM_EPROTO;
 	}
-	owner_format(k.wire, k.owner);
+	owner_format(&k, k.owner);
 	if (!key_role_find(role, &k.role))
 		return wrong(fail, "role", role, "KSK, ZSK or CSK");
 	if (number < 0 || number > UINT8_MAX ||

@@ -20,8 +20,7 @@
 #include "ksmpool/consumer.h"
 #include "ksmpool/dnsname.h"
 
-/* Every octet of a name as \DDD, with the dots and a NUL. */
-#define ZONE_SHOWN (4 * DNSNAME_WIRE + 1)
+#define OWNER_TEXT (DNSNAME_TEXT + 8) /* a hyphen escaped, a dot behind it */
 
 struct consumer_key {
 	struct key_id id;
@@ -31,7 +30,7 @@ struct consumer_key {
 	const char *token_label, *token_serial; /* "": it has none */
 	uint8_t wire[DNSNAME_WIRE]; /* the zone, canonical (RFC 4034 6.2) */
 	size_t wire_len;
-	char owner[ZONE_SHOWN]; /* the same as text, with its last dot */
+	char owner[OWNER_TEXT]; /* the same as text, with its last dot */
 	enum key_role role;
 	const struct alg *alg;
 	int size, flags, tag, tag_revoked;

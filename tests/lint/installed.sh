@@ -6,7 +6,7 @@ bad=0
 for f in sbin/ksmpoold bin/ksmctl bin/ksmpool-config libexec/ksmpool/ksmpool-hsm \
     share/man/man8/ksmpoold.8 share/man/man1/ksmctl.1 \
     share/man/man8/ksmpool-config.8 share/man/man8/ksmpool-hsm.8 \
-    share/man/man5/ksmpool.xml.5; do
+    share/man/man5/ksmpool.xml.5 share/man/man7/ksmpool-consumers.7; do
 	if [ ! -s "$prefix/$f" ]; then
 		echo "$prefix/$f: not installed"
 		bad=1

@@ -5,7 +5,8 @@ set -u
 . "$(dirname "$0")/lib.sh"
 need mandoc
 
-for page in ksmpoold.8 ksmctl.1 ksmpool-config.8 ksmpool-hsm.8 ksmpool.xml.5; do
+for page in ksmpoold.8 ksmctl.1 ksmpool-config.8 ksmpool-hsm.8 ksmpool.xml.5 \
+    ksmpool-consumers.7; do
 	[ -s "man/$page" ] || {
 		fault "man/$page: missing"
 		continue

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Keys that ksmpoold made, given to real signers. Sourced by test_consumer_*.sh
+# Keys that ksmpoold made, taken for real signers. Sourced by test_consumer_*.sh
 # after their own check for programs.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,41 +17,36 @@ keys_make()
 	conf_write '<LowWater>1</LowWater>'
 	daemon_start
 	ctl topup --wait >/dev/null || fail "topup"
-	: >"$dir/given"
+	requests=0
 }
 
-# key_next ZONE ROLE [ALGORITHM-NAME]: a ready key as it would be taken for
-# the zone, as JSON; never the same one twice.
+# key_next ZONE ROLE ALGORITHM: take a key, as JSON, with the name of the
+# request. Not in a subshell: the names are counted.
 key_next()
 {
-	_id=$(ctl --json key list --state ready | jq -r --arg role "$2" \
-	    --arg alg "${3:-}" --rawfile given "$dir/given" '[.keys[] |
-	    select(.role == $role and ($alg == "" or .algorithm == $alg)) |
-	    .id | select(. as $id | $given | contains($id) | not)][0] // ""')
-	[ -n "$_id" ] || {
-		echo "no $2 is left" >&2
-		return 1
-	}
-	echo "$_id" >>"$dir/given"
-	_pub=$(ctl --json key show "$_id" | jq -r .key.public_key | tr a-f A-F |
-	    basenc --base16 -d | base64 -w 0)
-	ctl --json key show "$_id" | jq --arg zone "$1" --arg pub "$_pub" \
-	    --arg path "$module" --arg token "$label" '.key | {
-		id, label: .id, zone: $zone, role, policy, repository,
-		algorithm, size, serial, tag_revoked, public_key: $pub,
-		algorithm_number: ({ RSASHA256: 8, ECDSAP256SHA256: 13,
-		    ED25519: 15 }[.algorithm]),
-		flags: (if .role == "ZSK" then 256 else 257 end),
-		tag: (if .role == "ZSK" then .tag_zsk else .tag_ksk end),
-		module: $path, token_label: $token, token_serial: "",
-		single: false, created_s: (.created | fromdateiso8601),
-		taken_s: now | floor }'
+	requests=$((requests + 1))
+	ctl --json take --zone "$1" --role "$2" --algorithm "$3" \
+	    --request "take-$requests" |
+	    jq --arg request "take-$requests" '.keys[0] + { $request }'
 }
 
-# consume KEY-FILE CONSUMER [DIRECTORY]: what its signer is given.
+# consume KEY-FILE CONSUMER [DIRECTORY]: what its signer is given. A key that
+# was altered (altered FILTER KEY-FILE) has no request any more.
 consume()
 {
-	"$build/tests/consume" "$2" ${3:+"$3"} <"$1"
+	_request=$(jq -r '.request // ""' "$1")
+	if [ -z "$_request" ]; then
+		"$build/tests/consume" "$2" ${3:+"$3"} <"$1"
+		return
+	fi
+	ctl take --zone "$(jq -r .zone "$1")" --role "$(jq -r .role "$1")" \
+	    --algorithm "$(jq -r .algorithm "$1")" --request "$_request" \
+	    --for "$2" ${3:+--directory "$3"}
+}
+
+altered()
+{
+	jq "$1 | del(.request)" "$2"
 }
 
 # How many objects there are in the token.

@@ -18,17 +18,16 @@ mkdir "$dir/keys" "$dir/soft" "$dir/ours" || exit 1
 
 # ---- keys of the pool --------------------------------------------------
 
-for role in KSK ZSK CSK; do
-	key_next example.com $role >"$dir/key" || fail "$role"
-	exits 2 "$role: not without a directory" consume "$dir/key" bind
-	says "and the option is named" "--directory" "$dir/out"
+for kind in KSK:ECDSAP256SHA256 ZSK:RSASHA256 CSK:ED25519; do
+	role=${kind%:*}
+	key_next example.com "$role" "${kind#*:}" >"$dir/key" || fail "$role"
 	check "$role: files for BIND" consume "$dir/key" bind "$dir/keys"
 	file=$(sed -n 's/\.key$//p' "$dir/out")
 	for f in "$file.key" "$file.private"; do
 		[ -f "$f" ] || fail "$role: no file $f"
 	done
 	consume "$dir/key" dnskey >"$dir/record" || fail "$role: no DNSKEY"
-	if [ $role != ZSK ]; then
+	if [ "$role" != ZSK ]; then
 		dnssec-dsfromkey -2 "$file.key" >"$dir/want" ||
 		    fail "dnssec-dsfromkey reads $file.key"
 		equal "$role: our DS is BIND's" \
@@ -50,9 +49,14 @@ for role in KSK ZSK CSK; do
 	    consume "$dir/key" bind "$dir/keys"
 	equal "and no more of them" "$(find "$dir/keys" -type f | wc -l)" 2
 	echo >>"$file.key"
-	exits 2 "$role: not over another's" consume "$dir/key" bind "$dir/keys"
+	exits 1 "$role: not over another's" consume "$dir/key" bind "$dir/keys"
 	rm -f "$dir/keys"/*
 done
+
+says "and it is said which file" "\.key is there with other content" "$dir/out"
+altered . "$dir/key" >"$dir/bare"
+exits 2 "not without a directory" consume "$dir/bare" bind
+says "and the option is named" "--directory" "$dir/out"
 
 # ---- the same files of keys that are in no token -----------------------
 
@@ -71,6 +75,7 @@ doc()
 		jq --arg zone "$name" --argjson flags "$flags" \
 		    --argjson number "$number" --arg pub "$pub" \
 		    --argjson tag "${tag:-0}" --argjson size "$2" '
+		    del(.request) |
 		    .zone = $zone | .flags = $flags |
 		    .role = (if $flags == 256 then "ZSK" else "KSK" end) |
 		    .algorithm_number = $number | .public_key = $pub |

@@ -178,9 +178,11 @@ esac
 
 odd()
 {
+	export odd="$1"
 	printf '%s\n' "- domain: $1" "  dnssec-signing: on" \
 	    "  dnssec-policy: by-hand" >>"$dir/knot.conf"
-	jq --arg zone "$1" '.zone = $zone' "$dir/zsk" >"$dir/odd"
+	# shellcheck disable=SC2016 # $ENV is jq's
+	altered '.zone = $ENV.odd' "$dir/zsk" >"$dir/odd"
 	consume "$dir/odd" knot >"$dir/line" || fail "$1"
 	eval "$(cat "$dir/line")" >"$dir/out" 2>&1 || {
 		cat "$dir/line" "$dir/out"

@@ -87,10 +87,10 @@ id_of()
 	jq -r .id "$ods/$1"
 }
 ksk=pool.example.KSK
-jq '.policy = "none such"' "$ods/$ksk" >"$ods/policy"
-jq '.repository = "other"' "$ods/$ksk" >"$ods/repository"
-jq '.policy = "it'\''s odd"' "$ods/$ksk" >"$ods/odd"
-jq '.policy = "rsa"' "$ods/imported.example.KSK" >"$ods/used"
+altered '.policy = "none such"' "$ods/$ksk" >"$ods/policy"
+altered '.repository = "other"' "$ods/$ksk" >"$ods/repository"
+altered '.policy = "it'\''s odd"' "$ods/$ksk" >"$ods/odd"
+altered '.policy = "rsa"' "$ods/imported.example.KSK" >"$ods/used"
 for f in policy repository odd used; do
 	consume "$ods/$f" opendnssec-pool >"$ods/$f.sql" || fail "$f"
 done
@@ -172,16 +172,31 @@ until [ "$(ods-enforcer key list --verbose --all 2>/dev/null |
 done
 ods-enforcer key list --verbose --all >"$ods/list" 2>/dev/null
 
-ods-signerd -d >"$ods/signer.log" 2>&1 &
-signer=$!
-tries=150
-until [ -s /var/lib/opendnssec/signed/imported.example ] &&
-    [ -s /var/lib/opendnssec/signed/pool.example ]; do
-	tries=$((tries - 1))
-	[ $tries -gt 0 ] || exit 1
-	[ $((tries % 20)) -ne 0 ] || ods-signer sign --all >/dev/null 2>&1
-	sleep 0.1
+# Once in a while the signer of 2.1.12 crashes as it starts, and may stay as a
+# process that answers nothing: then another one is tried.
+signed()
+{
+	for zone in imported pool; do
+		[ -s /var/lib/opendnssec/signed/$zone.example ] || return 1
+	done
+}
+for try in 1 2 3; do
+	rm -f /run/opendnssec/engine.sock /run/opendnssec/signerd.pid
+	ods-signerd -d >"$ods/signer.log" 2>&1 &
+	signer=$!
+	tries=100
+	until signed; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] && kill -0 $signer 2>/dev/null || break
+		[ $((tries % 20)) -ne 0 ] ||
+		    timeout 5 ods-signer sign --all >/dev/null 2>&1
+		sleep 0.1
+	done
+	signed && exit 0
+	say "signer $try did not sign"
+	kill -KILL $signer 2>/dev/null
 done
+exit 1
 INSIDE
 
 before=$(objects)

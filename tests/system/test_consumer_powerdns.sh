@@ -32,8 +32,10 @@ pdnsutil()
 zone_text $zone >"$dir/zone"
 check "a zone of PowerDNS" pdnsutil load-zone $zone "$dir/zone"
 
-for role in KSK ZSK; do
-	key_next $zone $role >"$dir/key" || fail "$role"
+for kind in KSK:ECDSAP256SHA256 ZSK:RSASHA256; do
+	role=${kind%:*}
+	key_next $zone "$role" "${kind#*:}" >"$dir/key" || fail "$role"
+	[ "$role" != KSK ] || cp "$dir/key" "$dir/ksk"
 	consume "$dir/key" powerdns "$dir/keys" >"$dir/line" ||
 	    fail "$role: no file"
 	file=$(find "$dir/keys" -name '*.pdns')
@@ -56,7 +58,7 @@ done
 check "the KSK is put to use" pdnsutil activate-zone-key $zone 1
 check "and published" pdnsutil publish-zone-key $zone 1
 pdnsutil export-zone-ds $zone >"$dir/out" 2>&1 || fail "export-zone-ds"
-id=$(head -n 1 "$dir/given")
 says "its DS is of our public key" \
-    "DS $(ctl --json key show "$id" | jq .key.tag_ksk) 13 2" "$dir/out"
+    "DS $(jq .tag "$dir/ksk") 13 2 $(consume "$dir/ksk" ds |
+    awk '{ print tolower($7) }')" "$dir/out"
 daemon_stop

@@ -112,7 +112,8 @@ ok "it is enabled and not started"
 for prog in ksmpoold ksmctl ksmpool-config; do
 	$prog --version >/dev/null || fail "$prog does not run"
 done
-for page in ksmpoold.8 ksmpool-hsm.8 ksmpool-config.8 ksmctl.1 ksmpool.xml.5; do
+for page in ksmpoold.8 ksmpool-hsm.8 ksmpool-config.8 ksmctl.1 ksmpool.xml.5 \
+    ksmpool-consumers.7; do
 	[ -s "/usr/share/man/man${page##*.}/$page.gz" ] || fail "no page $page"
 done
 

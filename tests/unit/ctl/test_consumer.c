@@ -506,8 +506,8 @@ the_pool_row_is_a_guarded_transaction(void **ctx)
 		"policy.name = 'default' AND role = 1 AND algorithm = 13\n",
 		"AND repository = 'SoftHSM'",
 		"WHERE lower(locator) = '00112233445566778899aabbccddeeff'",
-		"SELECT policyId, '00112233445566778899aabbccddeeff', 1, bits, "
-		"algorithm, role, 1700000000, 0, 1, repository, 0\n",
+		("SELECT policyId, '00112233445566778899aabbccddeeff', 1, "
+		 "bits, algorithm, role, 1700000000, 0, 1, repository, 0\n"),
 		"\nCOMMIT;\n",
 	};
 	struct world *w = *ctx;
