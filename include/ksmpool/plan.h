@@ -15,7 +15,7 @@
 #include "ksmpool/formula.h"
 
 enum pool_level {
-	LEVEL_FULL,	/* >= required */
+	LEVEL_FULL,	/* usable keys >= required */
 	LEVEL_OK,	/* >= low water */
 	LEVEL_LOW,
 	LEVEL_CRITICAL, /* < U x n: "roll every key n times" is broken */
@@ -58,7 +58,14 @@ struct plan_pool {
 	int64_t target;
 	int64_t stock[KEY__STATES]; /* as given by plan_stock_set */
 	int64_t coming;	 /* intended + unknown + made */
-	int64_t ready;	 /* could be taken now */
+	int64_t ready;	 /* verified and unused */
+	int64_t covered; /* of these, in a backup; as given by plan_cover_set */
+	/*
+	 * Could be taken now, and decides the level: ready, and covered where
+	 * the repository has RequireBackup. What is to be made counts all the
+	 * same, since no new key makes up for a backup.
+	 */
+	int64_t usable;
 	int64_t deficit; /* target - coming - ready - taking, or 0 */
 	int64_t capacity_short; /* of the deficit, does not fit the token */
 	int64_t make;	 /* deficit that fits */
@@ -137,6 +144,8 @@ struct plan_pool *plan_pool_find(struct plan *p, const char *policy,
 
 /* Put stock in; then plan_level works out deficit, capacity and level. */
 void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
+/* How many of the ready keys are in a backup; before plan_level, too. */
+void plan_cover_set(struct plan_pool *pool, int64_t covered);
 /*
  * `held`: pairs of ours that take room in each token, in plan->tokens order,
  * of all pools, also those the policy no longer names: living ones, and those
@@ -149,8 +158,8 @@ void plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n);
  */
 void plan_level(struct plan *p, const int64_t *held);
 
-/* The level that the pool has with `ready` keys to take. */
-enum pool_level plan_level_at(const struct plan_pool *pool, int64_t ready);
+/* The level that the pool has with `usable` keys to take. */
+enum pool_level plan_level_at(const struct plan_pool *pool, int64_t usable);
 
 /*
  * How many seconds `have` unused keys of this pool last with nobody acting, in

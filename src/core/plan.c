@@ -367,6 +367,12 @@ plan_stock_set(struct plan_pool *pool, enum key_state state, int64_t n)
 	pool->stock[state] = n;
 }
 
+void
+plan_cover_set(struct plan_pool *pool, int64_t covered)
+{
+	pool->covered = covered;
+}
+
 /* Sums of counts from a database stay where they are at the end of 64 bits. */
 static int64_t
 plus(int64_t a, int64_t b)
@@ -386,15 +392,15 @@ times(int64_t n, int objects)
 }
 
 enum pool_level
-plan_level_at(const struct plan_pool *pool, int64_t ready)
+plan_level_at(const struct plan_pool *pool, int64_t usable)
 {
-	if (ready >= pool->required)
+	if (usable >= pool->required)
 		return LEVEL_FULL;
-	if (ready == 0)
+	if (usable == 0)
 		return LEVEL_EMPTY;
-	if (ready < pool->critical)
+	if (usable < pool->critical)
 		return LEVEL_CRITICAL;
-	return ready >= pool->low_water ? LEVEL_OK : LEVEL_LOW;
+	return usable >= pool->low_water ? LEVEL_OK : LEVEL_LOW;
 }
 
 /* What is asked for and not in the token yet needs room as if it were. */
@@ -676,7 +682,11 @@ plan_level(struct plan *p, const int64_t *held)
 		pool->coming = plus(plus(pool->stock[KEY_INTENDED],
 		    pool->stock[KEY_UNKNOWN]), pool->stock[KEY_MADE]);
 		pool->ready = pool->stock[KEY_READY];
-		pool->level = plan_level_at(pool, pool->ready);
+		pool->usable = pool->ready;
+		if (pool->repository_conf->require_backup &&
+		    pool->covered < pool->ready)
+			pool->usable = pool->covered;
+		pool->level = plan_level_at(pool, pool->usable);
 		p->deficit = plus(p->deficit, pool->deficit);
 		p->make = plus(p->make, pool->make);
 	}

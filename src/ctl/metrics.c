@@ -143,6 +143,12 @@ static const struct gauge pool_gauges[] = {
 	{ "ksmpool_pool_deficit_keys", "Keys missing from the target.",
 	    "deficit" },
 	{ "ksmpool_pool_held_keys", "Keys held back by MaxPerRun.", "held" },
+	{ "ksmpool_pool_covered_keys", "Ready keys that a backup covers.",
+	    "covered" },
+	{ "ksmpool_pool_usable_keys",
+	    "Keys that could be taken now: ready, and with RequireBackup "
+	    "covered.",
+	    "usable" },
 };
 
 static const struct gauge repository_gauges[] = {
@@ -182,7 +188,13 @@ static const struct gauge backup_gauges[] = {
 	{ "ksmpool_oldest_key_without_backup_timestamp_seconds",
 	    "Creation of the oldest of them; absent: there is none.",
 	    "oldest_uncovered_s" },
+	{ "ksmpool_keys_in_use_without_backup",
+	    "Keys that were handed out and that no backup covers.",
+	    "uncovered_in_use" },
 	{ "ksmpool_backed_up_keys", "Keys that a backup covers.", "covered" },
+	{ "ksmpool_backed_up_keys_suffice",
+	    "1 if these do for what the formula counts now, or 0.",
+	    "suffices" },
 	{ "ksmpool_backed_up_keys_last_timestamp_seconds",
 	    "Until when these suffice; absent: for ever, or not even now.",
 	    "lasts_until_s" },
@@ -202,7 +214,8 @@ repository_gauges_print(FILE *out, const json_t *list, const char *field,
 				continue;
 			(void)fputs(gauges[g].name, out);
 			label(out, "{", "repository", doc_text(o, field));
-			value(out, doc_number(o, gauges[g].field));
+			value(out, doc_flag(o, gauges[g].field)
+				? 1 : doc_number(o, gauges[g].field));
 		}
 	}
 }

@@ -7,12 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ksmpool/duration.h"
+
 #include "command.h"
 #include "metrics.h"
 #include "print_parts.h"
 
 #define TIMEOUT_DEFAULT 10 /* s; shorter than what calls a plug-in waits */
 #define TIMEOUT_MOST	3600
+
+/* As the alert rules have it. */
+#define UNCOVERED_MOST 2592000 /* s, 30 days a key may wait for a backup */
+#define LASTS_LEAST    604800  /* s, 7 days that backed-up keys must last */
+#define DIGITS(n)      DIGITS_(n)
+#define DIGITS_(n)     #n
 
 static const char *const state_text[] = { "OK", "WARNING", "CRITICAL",
 	"UNKNOWN" };
@@ -129,7 +137,7 @@ pool_percent(const json_t *p)
 
 	if (required <= 0)
 		return 100;
-	return (double)(int64_t)((double)doc_number(p, "ready") * 1000 /
+	return (double)(int64_t)((double)pool_usable(p) * 1000 /
 	    (double)required) / 10;
 }
 
@@ -138,6 +146,7 @@ pool_levels_judge(struct verdict *v, const json_t *p)
 {
 	const char *level = doc_text(p, "level");
 	enum monitor_state state;
+	char text[1024];
 
 	if (strcmp(level, "critical") == 0 || strcmp(level, "empty") == 0)
 		state = MONITOR_CRITICAL;
@@ -145,11 +154,8 @@ pool_levels_judge(struct verdict *v, const json_t *p)
 		state = MONITOR_WARNING;
 	else
 		return;
-	verdict_add(v, state,
-	    "pool %s %s in %s is %s: %" PRId64 " ready, %" PRId64 " required",
-	    doc_text(p, "policy"), doc_text(p, "role"),
-	    doc_text(p, "repository"), level, doc_number(p, "ready"),
-	    doc_number(p, "required"));
+	pool_trouble(p, text, sizeof(text));
+	verdict_add(v, state, "%s", text);
 }
 
 static void
@@ -192,6 +198,105 @@ repository_judge(struct verdict *v, const json_t *r)
 		    "repository %s: %" PRId64 " %s missing from the token",
 		    doc_text(r, "name"), doc_number(r, "missing"),
 		    plural(doc_number(r, "missing"), "key is", "keys are"));
+}
+
+/* Who keeps no ledger and does not ask for backups is not told of them. */
+static bool
+backup_told(const json_t *b)
+{
+	return doc_flag(b, "required") || doc_known(b, "last");
+}
+
+static void
+backup_judge(struct verdict *v, const json_t *doc, const json_t *b)
+{
+	int64_t in_use = doc_number(b, "uncovered_in_use");
+	int64_t age = doc_number(doc, "now_s") -
+	    doc_number(b, "oldest_uncovered_s");
+	const char *name = doc_text(b, "repository");
+	char human[DURATION_TEXT];
+
+	if (!backup_told(b))
+		return;
+	if (in_use > 0)
+		verdict_add(v, MONITOR_CRITICAL,
+		    "repository %s: %" PRId64 " %s in use and in no backup",
+		    name, in_use, plural(in_use, "key is", "keys are"));
+	/* What a backup would help against: others are told as levels. */
+	if (doc_number(b, "first_out_uncovered") > 0 &&
+	    !doc_flag(b, "suffices"))
+		verdict_add(v, MONITOR_WARNING,
+		    "repository %s: backed-up keys of %s do not suffice",
+		    name, doc_text(b, "first_out"));
+	else if (doc_number(b, "first_out_uncovered") > 0 &&
+	    doc_known(b, "lasts_s") && doc_number(b, "lasts_s") < LASTS_LEAST)
+		verdict_add(v, MONITOR_WARNING,
+		    "repository %s: backed-up keys of %s last until %s", name,
+		    doc_text(b, "first_out"), doc_text(b, "lasts_until"));
+	if (doc_known(b, "oldest_uncovered_s") && age > UNCOVERED_MOST) {
+		duration_human(age, human);
+		verdict_add(v, MONITOR_WARNING,
+		    "repository %s: a key is in no backup since %s", name,
+		    human);
+	}
+}
+
+static bool
+repository_wanted(const struct monitor_want *want, const char *name)
+{
+	return want->repository == NULL || strcmp(want->repository, name) == 0;
+}
+
+/* The sum of all repositories: the least that is true of each. */
+static void
+backups_sum(const struct monitor_want *want, const json_t *doc, char *out,
+    size_t size)
+{
+	const json_t *list = json_object_get(doc, "backups"), *b;
+	const json_t *last = NULL, *lasts = NULL;
+	int64_t now = doc_number(doc, "now_s"), uncovered = 0, oldest = now;
+	bool any = false, none = false;
+	char human[DURATION_TEXT];
+	size_t i, len = 0;
+
+	out[0] = '\0';
+	json_array_foreach(list, i, b) {
+		if (!repository_wanted(want, doc_text(b, "repository")))
+			continue;
+		any = true;
+		none = none || !doc_known(b, "last");
+		uncovered += doc_number(b, "uncovered");
+		if (doc_known(b, "oldest_uncovered_s") &&
+		    doc_number(b, "oldest_uncovered_s") < oldest)
+			oldest = doc_number(b, "oldest_uncovered_s");
+		if (doc_known(b, "last") && (last == NULL ||
+		    doc_number(b, "last_s") < doc_number(last, "last_s")))
+			last = b;
+		if (doc_known(b, "last") && doc_known(b, "lasts_s") &&
+		    (lasts == NULL || doc_number(b, "lasts_s") <
+			doc_number(lasts, "lasts_s")))
+			lasts = b;
+	}
+	if (!any)
+		return;
+	len = (size_t)snprintf(out, size, "; %" PRId64 " %s in no backup",
+	    uncovered, plural(uncovered, "key", "keys"));
+	if (uncovered > 0 && oldest < now) {
+		duration_human(now - oldest, human);
+		len += (size_t)snprintf(out + len, size - len,
+		    ", the oldest %s old", human);
+	}
+	if (none)
+		len += (size_t)snprintf(out + len, size - len,
+		    last == NULL ? ", no backup on record"
+				 : ", a repository without one on record");
+	if (last != NULL)
+		len += (size_t)snprintf(out + len, size - len,
+		    ", last backup begun %s", doc_text(last, "last"));
+	if (lasts != NULL)
+		(void)snprintf(out + len, size - len,
+		    ", backed-up keys last until %s",
+		    doc_text(lasts, "lasts_until"));
 }
 
 static void
@@ -254,9 +359,47 @@ pool_data(char line[MONITOR_LINE], const json_t *p)
 	label_clean(name);
 	(void)snprintf(text, sizeof(text),
 	    " '%s'=%" PRId64 ";%" PRId64 ":;%" PRId64 ":;0;", name,
-	    doc_number(p, "ready"), doc_number(p, "low_water"),
+	    pool_usable(p), doc_number(p, "low_water"),
 	    doc_number(p, "critical"));
 	line_add(line, text);
+}
+
+/* Seconds and keys; an age that there is not is left out. */
+static void
+backup_data(char line[MONITOR_LINE], const json_t *doc, const json_t *b)
+{
+	int64_t now = doc_number(doc, "now_s");
+	bool told = backup_told(b);
+	bool helps = told && doc_number(b, "first_out_uncovered") > 0;
+	struct {
+		const char *what, *field, *unit, *limits;
+		bool age;
+	} data[] = {
+		{ "uncovered", "uncovered", "", ";;;0;", false },
+		{ "uncovered_in_use", "uncovered_in_use", "",
+		    told ? ";;0;0;" : ";;;0;", false },
+		{ "oldest_uncovered", "oldest_uncovered_s", "s",
+		    told ? ";" DIGITS(UNCOVERED_MOST) ";;0;" : ";;;0;", true },
+		{ "last", "last_s", "s", ";;;0;", true },
+		{ "lasts", "lasts_s", "s",
+		    helps ? ";" DIGITS(LASTS_LEAST) ":;;0;" : ";;;0;", false },
+	};
+	char name[400], text[600];
+	int64_t n;
+
+	for (size_t i = 0; i < nitems(data); i++) {
+		if (!doc_known(b, data[i].field))
+			continue;
+		n = doc_number(b, data[i].field);
+		if (data[i].age)
+			n = now > n ? now - n : 0;
+		(void)snprintf(name, sizeof(name), "backup/%s/%s",
+		    doc_text(b, "repository"), data[i].what);
+		label_clean(name);
+		(void)snprintf(text, sizeof(text), " '%s'=%" PRId64 "%s%s",
+		    name, n, data[i].unit, data[i].limits);
+		line_add(line, text);
+	}
 }
 
 enum monitor_state
@@ -266,6 +409,7 @@ monitor_judge(const struct monitor_want *want, const json_t *doc,
 	const json_t *pools = json_object_get(doc, "pools"), *o;
 	const json_t *worst = NULL;
 	const json_t *repositories = json_object_get(doc, "repositories");
+	const json_t *backups = json_object_get(doc, "backups");
 	bool ranges = want->warning.given || want->critical.given;
 	struct verdict v = { .state = MONITOR_OK };
 	double lowest = 100, percent;
@@ -276,12 +420,14 @@ monitor_judge(const struct monitor_want *want, const json_t *doc,
 	line[0] = '\0';
 	daemon_judge(&v, doc);
 	json_array_foreach(repositories, i, o) {
-		if (want->repository != NULL &&
-		    strcmp(want->repository, doc_text(o, "name")) != 0)
+		if (!repository_wanted(want, doc_text(o, "name")))
 			continue;
 		seen++;
 		repository_judge(&v, o);
 	}
+	json_array_foreach(backups, i, o)
+		if (repository_wanted(want, doc_text(o, "repository")))
+			backup_judge(&v, doc, o);
 	json_array_foreach(pools, i, o) {
 		if (!pool_wanted(want, o))
 			continue;
@@ -317,6 +463,9 @@ monitor_judge(const struct monitor_want *want, const json_t *doc,
 	if (v.found > 1)
 		(void)snprintf(text + strlen(text),
 		    sizeof(text) - strlen(text), " (and %d more)", v.found - 1);
+	backups_sum(want, doc, v.text, sizeof(v.text));
+	(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s",
+	    v.text);
 	text_clean(text);
 	line_add(line, text);
 	(void)snprintf(text, sizeof(text), " | 'lowest'=%.1f%%;%s;%s;0;",
@@ -325,6 +474,9 @@ monitor_judge(const struct monitor_want *want, const json_t *doc,
 	json_array_foreach(pools, i, o)
 		if (pool_wanted(want, o))
 			pool_data(line, o);
+	json_array_foreach(backups, i, o)
+		if (repository_wanted(want, doc_text(o, "repository")))
+			backup_data(line, doc, o);
 	return v.state;
 }
 

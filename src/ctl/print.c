@@ -163,6 +163,35 @@ fact(FILE *out, const char *label, const char *value)
 	(void)fputc('\n', out);
 }
 
+int64_t
+pool_usable(const json_t *pool)
+{
+	return doc_number(pool, doc_known(pool, "usable") ? "usable" : "ready");
+}
+
+int64_t
+pool_unusable(const json_t *pool)
+{
+	return doc_number(pool, "ready") - pool_usable(pool);
+}
+
+void
+pool_trouble(const json_t *pool, char *out, size_t size)
+{
+	int64_t unusable = pool_unusable(pool);
+	char backup[96] = "";
+
+	if (unusable > 0)
+		(void)snprintf(backup, sizeof(backup),
+		    ", of which %" PRId64 " %s in no backup", unusable,
+		    plural(unusable, "is", "are"));
+	(void)snprintf(out, size,
+	    "pool %s %s in %s is %s: %" PRId64 " ready%s, %" PRId64 " required",
+	    doc_text(pool, "policy"), doc_text(pool, "role"),
+	    doc_text(pool, "repository"), doc_text(pool, "level"),
+	    doc_number(pool, "ready"), backup, doc_number(pool, "required"));
+}
+
 void
 pool_print(FILE *out, const json_t *pool)
 {

@@ -149,8 +149,16 @@ explain_stock(FILE *out, const json_t *p)
 	(void)fprintf(out,
 	    "  %" PRId64 " could be taken now, %" PRId64
 	    " %s being made, verified or settled.\n",
-	    doc_number(p, "ready"), doc_number(p, "coming"),
+	    pool_usable(p), doc_number(p, "coming"),
 	    plural(doc_number(p, "coming"), "is", "are"));
+	if (pool_unusable(p) > 0)
+		(void)fprintf(out,
+		    "  %" PRId64 " more %s ready and in no backup, which "
+		    "RequireBackup asks for: not counted for the level, but "
+		    "for what is to be made; a backup makes %s usable, a "
+		    "refill does not.\n",
+		    pool_unusable(p), plural(pool_unusable(p), "is", "are"),
+		    plural(pool_unusable(p), "it", "them"));
 	if (missing > 0)
 		(void)fprintf(out,
 		    "  %" PRId64 " %s missing from the token and not counted.\n",

@@ -34,6 +34,11 @@ void fact(FILE *out, const char *label, const char *value);
 /* "unknown" when it is null or missing. */
 void fact_number(FILE *out, const char *label, const json_t *o,
     const char *field);
+/* Keys of the pool that could be taken now, and ready ones that could not. */
+int64_t pool_usable(const json_t *pool);
+int64_t pool_unusable(const json_t *pool);
+/* "pool P KSK in R is low: 3 ready, 40 required" */
+void pool_trouble(const json_t *pool, char *out, size_t size);
 /* POLICY/ROLE/REPOSITORY/ALGORITHM/SIZE, cleaned; explain takes it so. */
 void pool_print(FILE *out, const json_t *pool);
 /* A word as a shell takes it: quoted where it must be, cleaned. */

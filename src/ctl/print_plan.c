@@ -92,6 +92,11 @@ print_plan_pool(FILE *out, const json_t *p)
 		comma = ", ";
 	}
 	(void)fprintf(out, "%s\n", comma[0] == '\0' ? "none" : "");
+	if (pool_unusable(p) > 0)
+		(void)fprintf(out,
+		    "  usable    %" PRId64 ", %" PRId64 " ready in no backup "
+		    "(RequireBackup)\n",
+		    pool_usable(p), pool_unusable(p));
 	(void)fprintf(out, "  deficit   %" PRId64 ", to make %" PRId64,
 	    doc_number(p, "deficit"), doc_number(p, "make"));
 	if (doc_number(p, "held") != 0)

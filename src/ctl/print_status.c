@@ -139,6 +139,9 @@ print_pools(FILE *out, const json_t *doc)
 		table_cell(&t, "%" PRId64, doc_number(p, "required"));
 		table_cell(&t, "%" PRId64, doc_number(p, "deficit"));
 		n.text[0] = '\0';
+		if (pool_unusable(p) > 0)
+			notes_add(&n, "%" PRId64 " ready in no backup",
+			    pool_unusable(p));
 		if (doc_number(p, "held") != 0)
 			notes_add(&n, "%" PRId64 " held back by MaxPerRun",
 			    doc_number(p, "held"));
@@ -203,23 +206,38 @@ backup_fact(FILE *out, const json_t *b)
 {
 	struct notes n = { .text = "" };
 	int64_t none = doc_number(b, "uncovered");
+	int64_t in_use = doc_number(b, "uncovered_in_use");
+	bool last = doc_known(b, "last");
 
-	if (doc_known(b, "last"))
-		notes_add(&n, "%s: last begun %s (%s)", doc_text(b, "repository"),
-		    doc_text(b, "last"), doc_text(b, "last_label"));
+	if (last)
+		notes_add(&n, "%s: last begun %s (%s), %" PRId64
+		    " %s uncovered", doc_text(b, "repository"),
+		    doc_text(b, "last"), doc_text(b, "last_label"), none,
+		    plural(none, "key", "keys"));
 	else
-		notes_add(&n, "%s: none on record", doc_text(b, "repository"));
+		notes_add(&n, "%s: no backup on record: %" PRId64
+		    " %s uncovered", doc_text(b, "repository"), none,
+		    plural(none, "key", "keys"));
 	if (none > 0)
-		notes_add(&n, "%" PRId64 " %s in none, the oldest of %s", none,
-		    plural(none, "key is", "keys are"),
+		notes_add(&n, "the oldest of %s",
 		    doc_text_or(b, "oldest_uncovered", "an unknown time"));
+	if (in_use > 0)
+		notes_add(&n, "%" PRId64 " of them in use", in_use);
 	if (doc_known(b, "open"))
 		notes_add(&n, "%s is open", doc_text(b, "open"));
-	if (doc_known(b, "last") && doc_known(b, "lasts_until"))
-		notes_add(&n, "backed-up keys last until %s",
+	if (doc_known(b, "lasts_until") && (last || doc_flag(b, "required")))
+		notes_add(&n,
+		    "backed-up keys last until %s, %s runs out first; next "
+		    "backup needed before %s",
+		    doc_text(b, "lasts_until"),
+		    doc_text_or(b, "first_out", "one pool"),
 		    doc_text(b, "lasts_until"));
-	else if (doc_known(b, "last") && !doc_flag(b, "suffices"))
-		notes_add(&n, "backed-up keys do not suffice: back up now");
+	else if (doc_known(b, "first_out") && !doc_flag(b, "suffices") &&
+	    (last || doc_flag(b, "required")))
+		notes_add(&n,
+		    "backed-up keys do not suffice now, %s runs out first: "
+		    "back up now",
+		    doc_text(b, "first_out"));
 	fact(out, "backup", n.text);
 }
 
@@ -267,6 +285,7 @@ trouble_status(FILE *out, const json_t *doc)
 {
 	const json_t *list, *o, *zonelist = json_object_get(doc, "zonelist");
 	struct notes first = { .text = "" }, zones = { .text = "" };
+	int64_t in_use;
 	int more = -1;
 	size_t i;
 
@@ -294,12 +313,20 @@ trouble_status(FILE *out, const json_t *doc)
 		    strcmp(doc_text(o, "level"), "empty") != 0)
 			continue;
 		if (more++ < 0)
+			pool_trouble(o, first.text, sizeof(first.text));
+	}
+	list = json_object_get(doc, "backups");
+	json_array_foreach(list, i, o) {
+		in_use = doc_number(o, "uncovered_in_use");
+		if (in_use == 0 ||
+		    (!doc_flag(o, "required") && !doc_known(o, "last")))
+			continue;
+		if (more++ < 0)
 			notes_add(&first,
-			    "pool %s %s in %s is %s: %" PRId64
-			    " ready, %" PRId64 " required",
-			    doc_text(o, "policy"), doc_text(o, "role"),
-			    doc_text(o, "repository"), doc_text(o, "level"),
-			    doc_number(o, "ready"), doc_number(o, "required"));
+			    "repository %s: %" PRId64
+			    " %s in use and in no backup",
+			    doc_text(o, "repository"), in_use,
+			    plural(in_use, "key is", "keys are"));
 	}
 	text_print(out, first.text);
 	if (more > 0)

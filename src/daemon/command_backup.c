@@ -113,11 +113,13 @@ ledger_answer(struct command_call *call, enum ksm_err err,
 {
 	err = engine_order_end(call->face->engine, err, "keep the ledger",
 	    fail);
-	if (err != KSM_OK)
+	if (err != KSM_OK) {
 		fail_err(call, err, "unknown-backup", fail);
-	else
-		result_send(call, CTL_OK,
-		    json_pack("{s:o}", "backup", backup_json(b)));
+		return;
+	}
+	result_send(call, CTL_OK,
+	    json_pack("{s:o}", "backup", backup_json(b)));
+	call->face->kick(call->face->ctx); /* more may be usable now */
 }
 
 static const char *
@@ -807,7 +809,7 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	struct ksm_fail fail;
 	ksm_time oldest = 0, now = clock_wall(), until = 0;
 	bool have_last, have_open, ok, ever;
-	int64_t lasts = -1;
+	int64_t lasts = -1, unready = -1;
 	json_t *summary;
 
 	have_last = store_backup_last(st, r->name, &last, &fail) == KSM_OK;
@@ -819,10 +821,12 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	if (ok)
 		lasts = covered_last(&sum, &first);
 	ever = lasts == INT64_MAX;
+	if (first != NULL && !ever)
+		unready = first->ready - sum.ready[first - plan->pools];
 	if (lasts >= 0 && __builtin_add_overflow(now, lasts, &until))
 		until = 0;
 	summary = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o,"
-	    " s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
+	    " s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}",
 	    "repository", ctl_text(r->name),
 	    "required", r->require_backup,
 	    "covered", count_or_null(sum.covered, ok),
@@ -836,6 +840,7 @@ backup_summary(struct command_call *call, const struct plan *plan,
 	    "open", have_open ? ctl_text(open.label) : json_null(),
 	    "suffices", ok && lasts >= 0,
 	    "first_out", pool_name_json(ever ? NULL : first),
+	    "first_out_uncovered", count_or_null(unready, unready >= 0),
 	    "lasts_s", count_or_null(lasts, lasts >= 0 && !ever),
 	    "lasts_until", time_json(ever ? 0 : until),
 	    "lasts_until_s", count_or_null(until, !ever && until > 0));

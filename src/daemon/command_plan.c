@@ -141,6 +141,8 @@ plan_what_if(const struct conf *conf, const struct plan *live,
 
 		for (int s = 0; same != NULL && s < KEY__STATES; s++)
 			plan_stock_set(same, (enum key_state)s, p->stock[s]);
+		if (same != NULL)
+			plan_cover_set(same, p->covered);
 	}
 	plan_level(&tmp, held);
 	*out = tmp;

@@ -182,7 +182,7 @@ json_t *
 pool_json(const struct plan_pool *p)
 {
 	return json_pack("{s:o, s:s, s:o, s:o, s:i, s:s, s:s, s:I, s:I, s:I,"
-	    " s:I}",
+	    " s:I, s:I, s:I}",
 	    "policy", ctl_text(p->policy),
 	    "role", key_role_text(p->role),
 	    "repository", ctl_text(p->repository),
@@ -192,6 +192,8 @@ pool_json(const struct plan_pool *p)
 	    "level", pool_level_text(p->level),
 	    "required", (json_int_t)p->required,
 	    "ready", (json_int_t)p->ready,
+	    "covered", (json_int_t)p->covered,
+	    "usable", (json_int_t)p->usable,
 	    "coming", (json_int_t)p->coming,
 	    "deficit", (json_int_t)p->deficit);
 }

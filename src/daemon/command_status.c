@@ -54,6 +54,16 @@ zonelist_is_last_good(const struct conf *conf)
 						: conf->zonelist != ZONELIST_OK;
 }
 
+/* A key that works and is in no backup, where backups are told of. */
+static bool
+backup_needs_a_look(const json_t *summary)
+{
+	return json_integer_value(
+		   json_object_get(summary, "uncovered_in_use")) > 0 &&
+	    (json_is_true(json_object_get(summary, "required")) ||
+		json_is_string(json_object_get(summary, "last")));
+}
+
 /* A whole picture of one moment, so it is not made in pages. */
 static void
 status_start(struct command_call *call)
@@ -92,9 +102,14 @@ status_start(struct command_call *call)
 		    text_or_null(trouble));
 		item_send(call, "pools", pool);
 	}
-	for (size_t i = 0; i < conf->nrepositories; i++)
-		item_send(call, "backups",
-		    backup_summary(call, plan, &conf->repositories[i]));
+	for (size_t i = 0; i < conf->nrepositories; i++) {
+		json_t *summary =
+		    backup_summary(call, plan, &conf->repositories[i]);
+
+		if (backup_needs_a_look(summary))
+			fine = false;
+		item_send(call, "backups", summary);
+	}
 	backup = json_array();
 	for (size_t i = 0; i < conf->nrepositories; i++)
 		if (conf->repositories[i].require_backup)

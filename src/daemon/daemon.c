@@ -151,7 +151,7 @@ static bool
 status_tell(struct daemon *d)
 {
 	const struct plan *p = engine_plan(d->engine);
-	int64_t levels[LEVEL__COUNT] = { 0 }, ready = 0, troubled = 0;
+	int64_t levels[LEVEL__COUNT] = { 0 }, usable = 0, troubled = 0;
 	struct store_pause pause;
 	char text[256];
 
@@ -163,7 +163,7 @@ status_tell(struct daemon *d)
 	d->told = clock_steady();
 	for (size_t i = 0; i < p->npools; i++) {
 		levels[p->pools[i].level]++;
-		ready += p->pools[i].ready;
+		usable += p->pools[i].usable;
 	}
 	for (size_t i = 0; i < engine_repositories(d->engine); i++) {
 		struct repository_view v;
@@ -172,9 +172,10 @@ status_tell(struct daemon *d)
 		troubled += v.status != REPO_OK && v.status != REPO_STARTING;
 	}
 	(void)snprintf(text, sizeof(text),
-	    "STATUS=%s%lld keys ready of %lld required; %zu pools, %lld full, "
+	    "STATUS=%s%lld keys usable of %lld required; %zu pools, %lld full, "
 	    "%lld critical or empty; %lld repositories in trouble",
-	    pause.until == 0 ? "" : "paused; ", (long long)ready, (long long)p->required, p->npools,
+	    pause.until == 0 ? "" : "paused; ", (long long)usable,
+	    (long long)p->required, p->npools,
 	    (long long)levels[LEVEL_FULL],
 	    (long long)(levels[LEVEL_CRITICAL] + levels[LEVEL_EMPTY]),
 	    (long long)troubled);

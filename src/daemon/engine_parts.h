@@ -246,6 +246,7 @@ struct tally {
 	int64_t row;
 	char repository[128];
 	int64_t n[KEY__STATES];
+	int64_t covered; /* of its ready keys */
 };
 
 struct ticket {
@@ -282,7 +283,7 @@ struct engine {
 	size_t nrepos, nconf; /* the first nconf are conf.repositories */
 	struct tally *tallies;
 	size_t ntallies;
-	bool tallies_old, levels_old;
+	bool tallies_old, covers_old, levels_old;
 	worker_no last_no;
 	int64_t last_job, last_ticket;
 	struct ticket *tickets;

@@ -18,6 +18,7 @@ engine_order_end(struct engine *e, enum ksm_err err, const char *what,
     struct ksm_fail *fail)
 {
 	store_actor_set(e->store, ACTOR_DAEMON);
+	e->covers_old = true; /* it may have been that of a backup */
 	if (err == KSM_OK && !batch_commit(e))
 		err = ksm_failf(fail, KSM_ESTORE, "%s", e->store_why);
 	else if (err == KSM_ESTORE)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine_parts.h"
+#include "store_backup.h"
 
 struct tally *
 stock_tally(struct engine *e, int64_t pool_row)
@@ -54,11 +55,42 @@ stock_moved(struct engine *e, int64_t pool_row, enum key_state from,
 		e->tallies_old = true;
 		return;
 	}
+	/* Which keys are covered only the store knows. */
+	if (from == KEY_READY || to == KEY_READY)
+		e->covers_old = true;
 	if (from != KEY__STATES)
 		t->n[from]--;
 	if (to != KEY__STATES)
 		t->n[to]++;
 	e->levels_old = true;
+}
+
+static void
+cover_one(void *ctx, int64_t pool_row, const struct pool_spec *spec,
+    enum key_state state, int64_t covered, int64_t uncovered)
+{
+	struct tally *t = tally_add(ctx, pool_row, spec->repository);
+
+	(void)uncovered;
+	if (t != NULL && state == KEY_READY)
+		t->covered = covered;
+}
+
+/* False: the store failed; levels stay as they were. */
+static bool
+covers_count(struct engine *e)
+{
+	struct ksm_fail fail;
+
+	for (size_t i = 0; i < e->ntallies; i++)
+		e->tallies[i].covered = 0;
+	if (!batch_stored(e,
+		store_cover_counts(e->store, cover_one, e, &fail), &fail,
+		"count keys with a backup"))
+		return false;
+	e->covers_old = false;
+	e->levels_old = true;
+	return true;
 }
 
 /* Bring stock, deficits and levels of the plan up to date. */
@@ -76,8 +108,10 @@ stock_levels(struct engine *e)
 			"count keys"))
 			return;
 		e->tallies_old = false;
-		e->levels_old = true;
+		e->covers_old = e->levels_old = true;
 	}
+	if (e->covers_old && !covers_count(e))
+		return;
 	if (!e->levels_old)
 		return;
 	for (size_t i = 0; i < e->plan.npools; i++) {
@@ -86,6 +120,7 @@ stock_levels(struct engine *e)
 		for (int s = 0; s < KEY__STATES; s++)
 			plan_stock_set(&e->plan.pools[i], s,
 			    t == NULL ? 0 : t->n[s]);
+		plan_cover_set(&e->plan.pools[i], t == NULL ? 0 : t->covered);
 	}
 	held = calloc(e->plan.ntokens + 1, sizeof(*held));
 	if (held == NULL)

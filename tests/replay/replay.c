@@ -8,7 +8,7 @@
  *
  *   repository NAME [deadline=T] [overdue=wait|kill:T] [sessions=N]
  *       [capacity=N] [pace=KEYS-PER-MINUTE] [recycle=N] [module=TEXT]
- *       [skip-public=yes|no] [extractable=yes|no]
+ *       [skip-public=yes|no] [extractable=yes|no] [backup=yes|no]
  *   policy NAME [zones=N] [shared]
  *   key POLICY ROLE ALG REPOSITORY [bits=N] [fixed=N] [lifetime=T] [low=N]
  *       [horizon=T] [rolls=N] [standby=N] [max=N]
@@ -46,6 +46,7 @@
  *   at T pause [for=T] | unpause
  *   at T retire kN [refused]
  *   at T note [refused]               a row of history alone
+ *   at T backup begin|commit REPOSITORY     what is open is committed unseen
  *   at T adopt kN POLICY ROLE REPOSITORY [alg=N] [refused]
  *   at T errand inventory|destroy|clean|sweep REPOSITORY [kN ...] [debris=N]
  *       [list=SORT] [refused] | errand forget
@@ -68,7 +69,7 @@
  *   at T expect key kN STATE|none
  *   at T expect count STATE OP N [policy=NAME] [repository=NAME]
  *   at T expect status REPOSITORY STATUS
- *   at T expect level|trouble|held|required POLICY ROLE ...
+ *   at T expect level|trouble|held|required|ready|usable|deficit POLICY ROLE ...
  *   at T expect topup running|done [full|short] [wanted=N] [made=N] [held=N]
  *       [failed=N]
  *   at T expect asked REPOSITORY TYPE OP N   requests since the last tally
@@ -109,6 +110,7 @@
 #include "ksmpool/log.h"
 
 #include "engine.h"
+#include "store_backup.h"
 #include "store_internal.h"
 
 #define WALL_START   INT64_C(1790000000)
@@ -187,7 +189,7 @@ struct site {
 	bool configured;
 	int64_t deadline, kill_after, capacity, pace, recycle;
 	int sessions;
-	bool skip_public, extractable;
+	bool skip_public, extractable, backup;
 
 	char label[64], serial[64], pin[64], pin_source[64];
 	bool absent, keeps_halves;
@@ -1667,6 +1669,7 @@ conf_repository_fill(struct world *w, struct conf *c, const struct site *s)
 	r->recycle_after = s->recycle;
 	r->skip_public_key = s->skip_public;
 	r->allow_extraction = s->extractable;
+	r->require_backup = s->backup;
 }
 
 static void
@@ -2145,6 +2148,7 @@ do_repository(struct world *w, struct words *v)
 	s->recycle = option_number(w, v, "recycle", s->recycle);
 	s->skip_public = option_yes(v, "skip-public", s->skip_public);
 	s->extractable = option_yes(v, "extractable", s->extractable);
+	s->backup = option_yes(v, "backup", s->backup);
 	if ((text = option(v, "module")) != NULL) {
 		free(s->module);
 		s->module = copy(w, text);
@@ -2694,6 +2698,15 @@ expect_status(struct world *w, struct words *v)
 static void
 expect_pool(struct world *w, const char *what, struct words *v)
 {
+	static const struct {
+		const char *what;
+		size_t at;
+	} counts[] = {
+		{ "required", offsetof(struct plan_pool, required) },
+		{ "ready", offsetof(struct plan_pool, ready) },
+		{ "usable", offsetof(struct plan_pool, usable) },
+		{ "deficit", offsetof(struct plan_pool, deficit) },
+	};
 	const char *policy = word(w, v, "a policy");
 	enum key_role role = role_parse(w, word(w, v, "a role"));
 	const struct plan *plan = engine_plan(w->engine);
@@ -2714,10 +2727,14 @@ expect_pool(struct world *w, const char *what, struct words *v)
 		    w, v, "keys held", engine_pool_held(w->engine, i), false);
 		return;
 	}
-	if (strcmp(what, "required") == 0) {
-		compare(w, v, "required", plan->pools[i].required, false);
-		return;
-	}
+	for (size_t k = 0; k < nitems(counts); k++)
+		if (strcmp(what, counts[k].what) == 0) {
+			compare(w, v, what,
+			    *(const int64_t *)((const char *)&plan->pools[i] +
+				counts[k].at),
+			    false);
+			return;
+		}
 	want = word(w, v, "what");
 	if (strcmp(what, "level") == 0) {
 		if (strcmp(pool_level_text(plan->pools[i].level), want) != 0)
@@ -2949,7 +2966,7 @@ do_expect(struct world *w, struct words *v)
 	static const char *const sites[] = { "asked", "started", "logins",
 		"pairs", "retry", "deaths", "foreign", "nameless", "orphans" };
 	static const char *const pools[] = { "level", "trouble", "held",
-		"required" };
+		"required", "ready", "usable", "deficit" };
 	const char *what = word(w, v, "what to expect");
 	char text[256];
 
@@ -3313,6 +3330,32 @@ do_retire(struct world *w, struct words *v)
 }
 
 static void
+do_backup(struct world *w, struct words *v)
+{
+	const char *what = word(w, v, "begin or commit");
+	const char *repository = word(w, v, "a repository");
+	struct store_backup b;
+	struct ksm_fail fail;
+	enum ksm_err err = engine_order_begin(w->engine, somebody, &fail);
+
+	if (err != KSM_OK)
+		die(w, "%s", fail.text);
+	if (strcmp(what, "begin") == 0) {
+		err = store_backup_begin(w->store, repository, NULL, "", "",
+		    io_wall(w), somebody, &b, &fail);
+	} else if (strcmp(what, "commit") == 0) {
+		err = store_backup_get(w->store, repository, NULL, &b, &fail);
+		if (err == KSM_OK)
+			err = store_backup_commit(w->store, repository,
+			    b.label, NULL, 0, io_wall(w), somebody, &b, &fail);
+	} else {
+		die(w, "a backup does not %s", what);
+	}
+	err = engine_order_end(w->engine, err, what, &fail);
+	outcome_is(w, false, err, &fail);
+}
+
+static void
 do_adopt(struct world *w, struct words *v)
 {
 	struct adopt_want want = { .reason = "a scenario", .who = somebody };
@@ -3505,6 +3548,8 @@ do_event(struct world *w, const char *verb, struct words *v)
 		do_retire(w, v);
 	else if (strcmp(verb, "note") == 0)
 		do_note(w, v);
+	else if (strcmp(verb, "backup") == 0)
+		do_backup(w, v);
 	else if (strcmp(verb, "adopt") == 0)
 		do_adopt(w, v);
 	else if (strcmp(verb, "errand") == 0)

@@ -29,9 +29,25 @@ says "and how old it is" "^[0-9a-f]{32}  ready .* s  +default/ZSK/SoftHSM" \
     "$dir/out"
 says "with a sum for each pool" "^default/ZSK/SoftHSM/.*: 6 keys are in no backup" \
     "$dir/out"
-covered_line | grep -q "none on record.*6 keys are in none" ||
+covered_line | grep -q "no backup on record: 6 keys uncovered" ||
     fail "status: $(covered_line)"
 ok "status says so"
+
+# ---- RequireBackup: the level is that of covered keys -------------------
+
+level()
+{
+	ctl --json status | jq -r '.pools[0] | "\(.level) \(.ready) \(.usable)"'
+}
+
+equal "level, ready and usable keys" "$(level)" "empty 6 0"
+exits 1 "status asks for a look" ctl --quiet status
+says "and says why" "is empty: 6 ready, of which 6 are in no backup" "$dir/out"
+exits 2 "so does the plug-in" ctl monitor
+says "and says why" "CRITICAL - pool .* 6 are in no backup.*no backup on record.*'backup/SoftHSM/uncovered'=6" \
+    "$dir/out"
+check "explain" ctl explain
+says "says what makes them usable" "6 more are ready and in no backup" "$dir/out"
 
 # ---- begin, keys in between, commit ------------------------------------
 
@@ -52,8 +68,9 @@ says "covers the set" "monday: 6 keys are covered" "$dir/out"
 equal "keys made in between are not covered" "$(uncovered)" "$between"
 exits 2 "what is committed is history" ctl backup commit monday
 exits 2 "and cannot be rolled back" ctl backup rollback monday
-covered_line | grep -q "last begun .*(monday).*4 keys are in none.*" ||
+covered_line | grep -q "last begun .*(monday), 4 keys uncovered.*" ||
     fail "status: $(covered_line)"
+equal "level, ready and usable keys" "$(level)" "ok 10 6"
 equal "its keys are listed" \
     "$(ctl --json backup show monday | jq '[.keys[] | select(.covered)] | length')" 6
 
@@ -97,8 +114,13 @@ exits 0 "covers what was made before it" ctl backup check
 exits 1 "but not as of an hour ago" \
     ctl backup check --at "$(date -u -d '1 hour ago' +%Y-%m-%dT%H:%M:%SZ)"
 equal "backups on record" "$(ctl --json backup list | jq '.backups | length')" 3
-covered_line | grep -q "backed-up keys last until" || fail "$(covered_line)"
+covered_line | grep -qE "backed-up keys last until 2.*Z, default/ZSK/SoftHSM/.* runs out first; next backup needed before 2" ||
+    fail "$(covered_line)"
 ok "status says until when they last"
+equal "level, ready and usable keys" "$(level)" "full 12 12"
+exits 1 "the plug-in knows but of the key that was lost" ctl monitor
+says "and tells of the backups" "key is missing from the token; 0 keys in no backup, last backup begun.*backed-up keys last until" \
+    "$dir/out"
 daemon_stop
 daemon_start
 exits 0 "a restart changes nothing" ctl backup check

@@ -1277,6 +1277,48 @@ every_level_has_its_name(void **ctx)
 	assert_string_equal(pool_level_text(LEVEL__COUNT), "?");
 }
 
+static void
+with_require_backup_only_covered_keys_make_the_level(void **ctx)
+{
+	static const struct {
+		bool required;
+		int64_t ready, covered, usable;
+		enum pool_level level;
+	} cases[] = { /* required 20, low water 16, critical 10 */
+		{ false, 20, 0, 20, LEVEL_FULL },
+		{ true, 20, 0, 0, LEVEL_EMPTY },
+		{ true, 20, 1, 1, LEVEL_CRITICAL },
+		{ true, 20, 10, 10, LEVEL_LOW },
+		{ true, 20, 16, 16, LEVEL_OK },
+		{ true, 20, 20, 20, LEVEL_FULL },
+		{ true, 30, 20, 20, LEVEL_FULL },
+		{ true, 5, 20, 5, LEVEL_CRITICAL }, /* counted in between */
+		{ true, 0, 0, 0, LEVEL_EMPTY },
+	};
+	struct site s;
+	struct plan_pool *p;
+
+	(void)ctx;
+	site_init(&s);
+	site_plan(&s);
+	p = &s.plan.pools[0];
+	for (size_t i = 0; i < nitems(cases); i++) {
+		for (size_t k = 0; k < nitems(s.repositories); k++)
+			s.repositories[k].require_backup = cases[i].required;
+		plan_stock_set(p, KEY_READY, cases[i].ready);
+		plan_cover_set(p, cases[i].covered);
+		plan_level(&s.plan, NULL);
+		if (p->level != cases[i].level || p->usable != cases[i].usable)
+			fail_msg("%zu: %lld usable, %s", i,
+			    (long long)p->usable, pool_level_text(p->level));
+		/* A refill makes up for no backup. */
+		assert_int_equal(p->ready, cases[i].ready);
+		assert_int_equal(p->make,
+		    cases[i].ready < 20 ? 20 - cases[i].ready : 0);
+	}
+	plan_clear(&s.plan);
+}
+
 int
 main(void)
 {
@@ -1299,6 +1341,8 @@ main(void)
 		cmocka_unit_test(all_that_is_coming_counts_against_the_deficit),
 		cmocka_unit_test(a_full_plan_makes_nothing),
 		cmocka_unit_test(the_level_counts_only_what_could_be_taken_now),
+		cmocka_unit_test(
+		    with_require_backup_only_covered_keys_make_the_level),
 		cmocka_unit_test(low_water_is_rounded_up),
 		cmocka_unit_test(
 		    capacity_is_never_exceeded_and_the_rest_is_named),

@@ -62,9 +62,12 @@ static const char whole[] =
     "\"pools\":[{\"policy\":\"a\\\"b\\\\c\\nd\",\"role\":\"ZSK\","
     "\"repository\":\"r\",\"algorithm\":\"ED25519\",\"size\":256,"
     "\"level\":\"low\",\"required\":10,\"critical\":3,\"low_water\":8,"
-    "\"target\":11,\"deficit\":5,\"held\":1,"
+    "\"target\":11,\"deficit\":5,\"held\":1,\"covered\":4,\"usable\":4,"
     "\"stock\":{\"ready\":6,\"taken\":2}}],"
     "\"repositories\":[{\"name\":\"r\",\"status\":\"parked\",\"debris\":4}],"
+    "\"backups\":[{\"repository\":\"r\",\"suffices\":false,"
+    "\"uncovered_in_use\":0},{\"repository\":\"s\",\"suffices\":true,"
+    "\"uncovered_in_use\":2}],"
     "\"tokens\":[{\"repository\":\"r\",\"capacity\":null,\"pairs_held\":8}],"
     "\"generated\":[{\"repository\":\"r\",\"algorithm\":\"ED25519\","
     "\"size\":256,\"keys\":6,\"buckets\":[1,2,3],\"sum_ms\":12050}],"
@@ -76,6 +79,10 @@ every_number_has_its_line(void **ctx)
 {
 	static const char *const lines[] = {
 		"ksmpool_up 1",
+		"ksmpool_backed_up_keys_suffice{repository=\"r\"} 0",
+		"ksmpool_backed_up_keys_suffice{repository=\"s\"} 1",
+		"ksmpool_keys_in_use_without_backup{repository=\"s\"} 2",
+		"ksmpool_pool_usable_keys" LABELS "} 4",
 		"ksmpool_build_info{version=\"1.2\"} 1",
 		"ksmpool_start_time_seconds 7",
 		"ksmpool_last_topup_timestamp_seconds 8",

@@ -176,6 +176,104 @@ trouble_elsewhere_is_judged_as_well(void **ctx)
 		expect(&want, cases[i].doc, cases[i].state, "KSMPOOL ");
 }
 
+#define BACKUP(more)                                                     \
+	",'now_s':10000000,'backups':[{'repository':'SoftHSM'," more     \
+	"'lasts_until':'LATER','last':'THEN','last_s':9999000}]"
+#define NO_BACKUP(required)                                              \
+	",'now_s':10000000,'backups':[{'repository':'SoftHSM',"          \
+	"'required':" required ",'last':null,'last_s':null,"             \
+	"'uncovered':6,'uncovered_in_use':1,'oldest_uncovered_s':5,"     \
+	"'suffices':false,'first_out':'a/KSK','first_out_uncovered':6}]"
+
+static void
+backups_are_judged_where_they_are_told_of(void **ctx)
+{
+	static const struct monitor_want want = { .pool = NULL };
+	static const struct {
+		const char *doc, *line;
+		enum monitor_state state;
+	} cases[] = {
+		{ DOCUMENT("", "", BACKUP("'uncovered':4,'lasts_s':604800,"
+			"'first_out':'a/KSK','first_out_uncovered':4,"
+			"'oldest_uncovered_s':9992800,'suffices':true,"
+			"'uncovered_in_use':0,")),
+		    "KSMPOOL OK - 0 pools, the lowest has 100.0 % of what is "
+		    "required; 4 keys in no backup, the oldest 2 h old, last "
+		    "backup begun THEN, backed-up keys last until LATER | "
+		    "'lowest'=100.0%;;;0; 'backup/SoftHSM/uncovered'=4;;;0; "
+		    "'backup/SoftHSM/uncovered_in_use'=0;;0;0; "
+		    "'backup/SoftHSM/oldest_uncovered'=7200s;2592000;;0; "
+		    "'backup/SoftHSM/last'=1000s;;;0; "
+		    "'backup/SoftHSM/lasts'=604800s;604800:;;0;",
+		    MONITOR_OK },
+		{ DOCUMENT("", "", BACKUP("'uncovered':4,'lasts_s':604799,"
+			"'first_out':'a/KSK','first_out_uncovered':4,"
+			"'suffices':true,")),
+		    "KSMPOOL WARNING - repository SoftHSM: backed-up keys of "
+		    "a/KSK last until LATER; ", MONITOR_WARNING },
+		/* There is nothing that a backup would add. */
+		{ DOCUMENT("", "", BACKUP("'uncovered':4,'lasts_s':60,"
+			"'first_out':'a/KSK','first_out_uncovered':0,"
+			"'suffices':true,")),
+		    "KSMPOOL OK", MONITOR_OK },
+		{ DOCUMENT("", "", BACKUP("'uncovered':4,"
+			"'first_out':'a/KSK','first_out_uncovered':1,"
+			"'suffices':false,")),
+		    "KSMPOOL WARNING - repository SoftHSM: backed-up keys of "
+		    "a/KSK do not suffice; ", MONITOR_WARNING },
+		{ DOCUMENT("", "", BACKUP("'uncovered':1,'suffices':true,"
+			"'oldest_uncovered_s':7407999,")),
+		    "KSMPOOL WARNING - repository SoftHSM: a key is in no "
+		    "backup since 30 days", MONITOR_WARNING },
+		{ DOCUMENT("", "", BACKUP("'uncovered':1,'suffices':true,"
+			"'oldest_uncovered_s':7408000,")),
+		    "KSMPOOL OK", MONITOR_OK },
+		{ DOCUMENT("", "", BACKUP("'uncovered':1,'suffices':true,"
+			"'uncovered_in_use':1,")),
+		    "KSMPOOL CRITICAL - repository SoftHSM: 1 key is in use "
+		    "and in no backup; ", MONITOR_CRITICAL },
+		/* Who keeps no ledger is not alarmed by it. */
+		{ DOCUMENT("", "", NO_BACKUP("false")),
+		    "KSMPOOL OK - 0 pools, the lowest has 100.0 % of what is "
+		    "required; 6 keys in no backup, the oldest 115 days 17 h "
+		    "old, no backup on record | 'lowest'=100.0%;;;0; "
+		    "'backup/SoftHSM/uncovered'=6;;;0; "
+		    "'backup/SoftHSM/uncovered_in_use'=1;;;0; "
+		    "'backup/SoftHSM/oldest_uncovered'=9999995s;;;0;",
+		    MONITOR_OK },
+		{ DOCUMENT("", "", NO_BACKUP("true")),
+		    "KSMPOOL CRITICAL - repository SoftHSM: 1 key is in use "
+		    "and in no backup (and 2 more); ", MONITOR_CRITICAL },
+	};
+	static const struct monitor_want other = { .repository = "other" };
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++)
+		expect(&want, cases[i].doc, cases[i].state, cases[i].line);
+	expect(&other, DOCUMENT("", "{'name':'other','status':'ok'}",
+	    NO_BACKUP("true")), MONITOR_OK, "KSMPOOL OK - 0 pools, the lowest "
+	    "has 100.0 % of what is required | 'lowest'=100.0%;;;0;");
+}
+
+static void
+keys_that_may_not_be_taken_do_not_count(void **ctx)
+{
+	struct monitor_want want = { .pool = NULL };
+	const char *doc = DOCUMENT("{'policy':'a','role':'KSK',"
+	    "'repository':'SoftHSM','algorithm':'RSASHA256','size':2048,"
+	    "'level':'empty','required':40,'ready':40,'usable':0,"
+	    "'low_water':32,'critical':20}", "", "");
+
+	(void)ctx;
+	expect(&want, doc, MONITOR_CRITICAL, "KSMPOOL CRITICAL - pool a KSK in "
+	    "SoftHSM is empty: 40 ready, of which 40 are in no backup, 40 "
+	    "required | 'lowest'=0.0%;;;0; "
+	    "'a/KSK/SoftHSM/RSASHA256/2048'=0;32:;20:;0;");
+	assert_true(monitor_range_parse("80:", &want.warning));
+	expect(&want, doc, MONITOR_WARNING, "KSMPOOL WARNING - pool a KSK in "
+	    "SoftHSM has 0.0 %");
+}
+
 static void
 what_is_not_there_is_unknown(void **ctx)
 {
@@ -242,6 +340,8 @@ main(void)
 		cmocka_unit_test(without_ranges_the_levels_decide),
 		cmocka_unit_test(ranges_judge_the_lowest_percentage),
 		cmocka_unit_test(trouble_elsewhere_is_judged_as_well),
+		cmocka_unit_test(backups_are_judged_where_they_are_told_of),
+		cmocka_unit_test(keys_that_may_not_be_taken_do_not_count),
 		cmocka_unit_test(what_is_not_there_is_unknown),
 		cmocka_unit_test(a_name_cannot_break_the_line),
 		cmocka_unit_test(many_pools_are_cut_between_two),

@@ -94,6 +94,52 @@ status_is_three_tables(void **ctx)
 }
 
 static void
+status_says_what_backups_are_good_for(void **ctx)
+{
+	static const struct {
+		const char *doc, *line;
+	} cases[] = {
+		{ "'last':null,'uncovered':58,"
+		  "'oldest_uncovered':'2026-11-25T13:00:00Z',"
+		  "'suffices':false,'first_out':'a/KSK'",
+		    "hsm: no backup on record: 58 keys uncovered, the oldest "
+		    "of 2026-11-25T13:00:00Z\n" },
+		{ "'last':null,'uncovered':1,'suffices':false,"
+		  "'required':true,'first_out':'a/KSK'",
+		    "hsm: no backup on record: 1 key uncovered, the oldest of "
+		    "an unknown time, backed-up keys do not suffice now, a/KSK "
+		    "runs out first: back up now\n" },
+		{ "'last':'THEN','last_label':'monday','uncovered':0,"
+		  "'suffices':true,'lasts_until':'LATER','first_out':'a/KSK'",
+		    "hsm: last begun THEN (monday), 0 keys uncovered, "
+		    "backed-up keys last until LATER, a/KSK runs out first; "
+		    "next backup needed before LATER\n" },
+		{ "'last':'THEN','last_label':'monday','uncovered':3,"
+		  "'uncovered_in_use':2,'open':'tuesday',"
+		  "'oldest_uncovered':'NOON','suffices':true,"
+		  "'lasts_until':null,'first_out':null",
+		    "hsm: last begun THEN (monday), 3 keys uncovered, the "
+		    "oldest of NOON, 2 of them in use, tuesday is open\n" },
+	};
+	char doc[512], *got;
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		(void)snprintf(doc, sizeof(doc),
+		    "{'backups':[{'repository':'hsm',%s}]}", cases[i].doc);
+		got = printed(print_status, doc);
+		if (strstr(got, cases[i].line) == NULL)
+			fail_msg("no '%s' in %s", cases[i].line, got);
+		free(got);
+	}
+	expect(trouble_status, "{'backups':[{'repository':'hsm','last':'THEN',"
+	    "'uncovered_in_use':2}]}",
+	    "repository hsm: 2 keys are in use and in no backup");
+	expect(trouble_status, "{'backups':[{'repository':'hsm','last':null,"
+	    "'uncovered_in_use':2}]}", "");
+}
+
+static void
 the_zone_list_says_what_is_in_force(void **ctx)
 {
 	static const struct {
@@ -539,6 +585,7 @@ main(void)
 		cmocka_unit_test(text_from_outside_cannot_steer_the_terminal),
 		cmocka_unit_test(columns_are_aligned_by_characters_not_bytes),
 		cmocka_unit_test(the_bar_never_leaves_its_frame),
+		cmocka_unit_test(status_says_what_backups_are_good_for),
 		cmocka_unit_test(a_backup_that_is_begun_says_what_to_type),
 		cmocka_unit_test(keys_in_no_backup_have_a_sum_for_each_pool),
 		cmocka_unit_test(each_key_has_its_own_answer),

@@ -50,6 +50,7 @@ static struct {
 	bool dead;
 	size_t excepted;
 	bool settled, covered; /* no unknown key; none without a backup */
+	int64_t in_use;	       /* and in no backup */
 	struct errand_state errand_state;
 	struct store_pause pause;
 	void (*reload_done)(void *arg, enum ksm_err err,
@@ -722,6 +723,8 @@ store_cover_counts(struct store *st, store_cover_fn fn, void *ctx,
 	(void)st;
 	(void)fail;
 	fn(ctx, 1, &spec, KEY_READY, 3, fake.covered ? 0 : 4);
+	if (fake.in_use > 0)
+		fn(ctx, 1, &spec, KEY_TAKEN, 9, fake.in_use);
 	return KSM_OK;
 }
 
@@ -1050,6 +1053,18 @@ status_asks_for_attention_when_a_pool_is_critical(void **ctx)
 	fake.pools[1].level = LEVEL_LOW;
 	fake.status = REPO_PARKED;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "parked");
+}
+
+static void
+status_asks_for_attention_when_a_key_in_use_is_in_no_backup(void **ctx)
+{
+	fake.in_use = 2;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
+	    "\"uncovered\":6,\"uncovered_in_use\":2");
+	/* Neither asked for nor told of. */
+	fake.repository.require_backup = false;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
+	    "\"uncovered_in_use\":2");
 }
 
 static void
@@ -2181,6 +2196,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(status_shows_repositories_then_pools_then_the_daemon),
 		T(status_asks_for_attention_when_a_pool_is_critical),
+		T(status_asks_for_attention_when_a_key_in_use_is_in_no_backup),
 		T(status_counts_the_zones_that_are_in_force),
 		T(plan_shows_every_term),
 		T(an_unknown_command_is_told_what_is_known),

@@ -948,14 +948,14 @@ uncovered_are_the_keys_in_use_or_for_use(void **ctx)
 		KEY_SURPLUS, KEY_TAKING, KEY_TAKEN, KEY_RETIRED, KEY_MISSING };
 	struct bed *b = *ctx;
 	int64_t pool = pool_any(b);
+	int64_t other = pool_of(b, "p", ROLE_KSK, "other", 8, 2048);
 	struct store_key page[20];
 	int64_t cursor = 0;
 	size_t n;
 
 	for (int s = 0; s < KEY__STATES; s++)
 		(void)key_in(b, pool, (enum key_state)s, KEY_READY);
-	(void)key_in(b, pool_of(b, "p", ROLE_KSK, "other", 8, 2048), KEY_READY,
-	    0);
+	(void)key_in(b, other, KEY_READY, 0);
 	for (int at = 0; at < 2; at++) {
 		cursor = 0;
 		ok(b, store_uncovered_list(b->st, "hsm", 0, at == 0 ? 0 : T0 + 90,
@@ -973,6 +973,17 @@ uncovered_are_the_keys_in_use_or_for_use(void **ctx)
 		}
 		assert_int_equal(uncovered(b, NULL, at == 0 ? 0 : T0 + 90),
 		    nitems(in_use) + 1);
+		cursor = 0; /* pool by pool */
+		ok(b, store_uncovered_list(b->st, NULL, pool,
+			  at == 0 ? 0 : T0 + 90, &cursor, page, nitems(page),
+			  &n, &b->fail));
+		assert_int_equal(n, nitems(in_use));
+		cursor = 0;
+		ok(b, store_uncovered_list(b->st, NULL, other,
+			  at == 0 ? 0 : T0 + 90, &cursor, page, nitems(page),
+			  &n, &b->fail));
+		assert_int_equal(n, 1);
+		assert_string_equal(page[0].pool.repository, "other");
 		assert_int_equal(uncovered(b, "none", at == 0 ? 0 : T0 + 90),
 		    0);
 	}
@@ -1964,6 +1975,7 @@ a_hundred_thousand_keys_are_no_burden(void **ctx)
 {
 	static struct store_key page[500];
 	static struct backup_key keys[500];
+	static struct key_id except[1000];
 	struct bed *b = *ctx;
 	int64_t pool = pool_any(b), cursor;
 	struct store_backup out;
@@ -2062,6 +2074,24 @@ a_hundred_thousand_keys_are_no_burden(void **ctx)
 	assert_int_equal(ask(b, "SELECT count(*) FROM "
 				"keys_not_in_last_backup"), 1);
 	print_message("the view %.0f ms\n", (seconds() - at) * 1e3);
+
+	/* as many exceptions as a command takes */
+	for (cursor = 0, total = 0; total < nitems(except); total += n) {
+		ok(b, store_backup_keys(b->st, out.row, &cursor, keys,
+			  nitems(keys), &n, &b->fail));
+		for (size_t i = 0; i < n && total + i < nitems(except); i++)
+			except[total + i] = keys[i].id;
+	}
+	out = begun(b, "except", T0 + 40);
+	at = seconds();
+	ok(b, store_backup_commit(b->st, "hsm", "except", except,
+		  nitems(except), T0 + 41, somebody, &out, &b->fail));
+	ok(b, store_commit(b->st, &b->fail));
+	took = seconds() - at;
+	print_message("commit but for %zu keys %.0f ms\n", nitems(except),
+	    took * 1e3);
+	assert_true(took < 10);
+	assert_int_equal(out.skipped, nitems(except));
 
 	/* as torn as a set can be */
 	assert_int_equal(store_exec(b->st, "UPDATE key SET state = "
