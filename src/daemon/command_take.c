@@ -15,7 +15,6 @@
 
 #include "engine_take.h"
 #include "hook.h"
-#include "store_backup.h"
 
 #define HANDOUT_PAGE 200
 #define ZONES_SHOWN  1000 /* of one key */
@@ -665,40 +664,6 @@ keys_needed(const struct plan_pool *p, int64_t zones)
 						   : 0;
 }
 
-struct usable {
-	const struct plan_pool *pool;
-	int64_t n;
-};
-
-static void
-usable_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
-    enum key_state state, int64_t covered, int64_t uncovered)
-{
-	struct usable *u = ctx;
-	const struct plan_pool *p = u->pool;
-
-	(void)pool_row;
-	if (state == KEY_READY && spec->role == p->role &&
-	    spec->alg == p->alg && spec->bits == p->bits &&
-	    strcmp(spec->policy, p->policy) == 0 &&
-	    strcmp(spec->repository, p->repository) == 0)
-		u->n += p->repository_conf->require_backup
-		    ? covered : covered + uncovered;
-}
-
-/* Ready keys that may be handed out now. */
-static int64_t
-keys_usable(struct command_call *call, const struct plan_pool *p)
-{
-	struct usable u = { .pool = p };
-	struct ksm_fail fail;
-
-	if (store_cover_counts(call->face->store, usable_add, &u, &fail) !=
-	    KSM_OK)
-		return 0;
-	return u.n;
-}
-
 static void
 impact_start(struct command_call *call)
 {
@@ -732,7 +697,7 @@ impact_start(struct command_call *call)
 	p = pool_of(plan, key);
 	zones = handout_zones_json(call, &id, &total);
 	need = keys_needed(p, total);
-	have = p == NULL ? 0 : keys_usable(call, p);
+	have = p == NULL ? 0 : p->usable;
 	result_send(call, have < need ? CTL_ATTENTION : CTL_OK,
 	    json_pack("{s:o, s:o, s:I, s:o, s:I, s:I, s:b}", "key",
 		key_json(key), "zones", zones, "zones_total",

@@ -31,6 +31,7 @@
 #define ITEM_DEATHS  2	  /* workers that one id may cost */
 #define ERRANDS_KEPT 16	  /* finished, not fetched */
 #define ID_SEEN	     64	  /* bytes of an id that are told */
+#define WARM_ERRAND_MS (60 * 1000) /* a worker stays for the next take */
 
 struct sighting {
 	uint8_t id[ID_SEEN];
@@ -255,6 +256,17 @@ job_clear(struct job *j)
 	j->at = 0;
 }
 
+/* It is idle, and takes no session that somebody else may need. */
+static bool
+worker_may_stay(struct engine *e, const struct repo *r)
+{
+	const struct slot *s = &r->job.slot;
+
+	return s->no != 0 && !s->busy && !s->leaving && !e->stopping &&
+	    !r->single && r->most == 0 && !pause_now(e) &&
+	    s->generation == r->generation;
+}
+
 static void
 errand_end(struct engine *e, struct repo *r, const char *why)
 {
@@ -262,7 +274,12 @@ errand_end(struct engine *e, struct repo *r, const char *why)
 	struct errand *x = j->errand;
 	size_t done;
 
-	repo_worker_leave(e, &j->slot);
+	/* The next take may be near, and a login costs seconds in a full token. */
+	if (x != NULL && x->kind == ERRAND_PROVE && why == NULL &&
+	    worker_may_stay(e, r))
+		j->warm_until = engine_steady(e) + WARM_ERRAND_MS;
+	else
+		repo_worker_leave(e, &j->slot);
 	if (x == NULL)
 		return;
 	done = errand_close(x, why);
@@ -408,6 +425,48 @@ job_take(struct engine *e, struct repo *r)
 	return true;
 }
 
+static void job_list(struct engine *e, struct repo *r);
+
+/*
+ * The worker of the last take is there still: it enumerates anew, and that is
+ * all. False: there is none, or it is not for this.
+ */
+static bool
+job_goes_on(struct engine *e, struct repo *r)
+{
+	struct job *j = &r->job;
+
+	if (j->warm_until == 0)
+		return false;
+	if (j->errand->kind != ERRAND_PROVE || !worker_may_stay(e, r)) {
+		j->warm_until = 0;
+		repo_worker_leave(e, &j->slot);
+		return false;
+	}
+	if (r->look.step == LOOK_IDLE && !r->waiting) {
+		j->warm_until = 0;
+		job_list(e, r);
+	}
+	return true;
+}
+
+/* Nobody came for it. */
+static void
+job_cool(struct engine *e, struct repo *r, ksm_msec *wait)
+{
+	struct job *j = &r->job;
+	ksm_msec left = j->warm_until - engine_steady(e);
+
+	if (j->warm_until == 0)
+		return;
+	if (left > 0 && worker_may_stay(e, r)) {
+		*wait = left < *wait ? left : *wait;
+		return;
+	}
+	j->warm_until = 0;
+	repo_worker_leave(e, &j->slot);
+}
+
 static void
 job_start(struct engine *e, struct repo *r)
 {
@@ -426,6 +485,8 @@ job_start(struct engine *e, struct repo *r)
 		errand_end(e, r, why);
 	} else if (j->slot.stuck)
 		errand_end(e, r, "a worker cannot be ended");
+	if (j->errand != NULL && job_goes_on(e, r))
+		return;
 	if (j->errand == NULL || j->slot.no != 0)
 		return; /* or the last one has not left yet */
 	if (r->look.step != LOOK_IDLE || r->waiting)
@@ -1272,6 +1333,8 @@ errand_run(struct engine *e, struct repo *r, ksm_msec *wait)
 	case JOB_IDLE:
 	case JOB_BETWEEN:
 		job_start(e, r);
+		if (r->job.errand == NULL)
+			job_cool(e, r, wait);
 		break;
 	case JOB_START:
 	case JOB_LIST:
@@ -1645,6 +1708,7 @@ errand_exit(struct engine *e, struct repo *r, const char *how)
 	char why[256];
 
 	j->slot = (struct slot){ 0 };
+	j->warm_until = 0;
 	if (was.leaving || j->errand == NULL)
 		return;
 	r->deaths++;

@@ -222,6 +222,10 @@ judge_living(struct repo *r, struct look *l, const struct store_brief *b,
 		return true; /* a human is to look at it as it is */
 	if (b->state == KEY_MADE && sight != SIGHT_NONE)
 		return move_add(l, &b->id, KEY_MADE, KEY_QUARANTINED, why);
+	if (sight == SIGHT_NONE && b->destroyer)
+		return move_add(l, &b->id, b->state, KEY_CONSUMED,
+		    "its signer destroys keys that it drops, and it is not in "
+		    "the token any more");
 	if (!key_state_may(b->state, KEY_MISSING))
 		return true;
 	return move_add(l, &b->id, b->state, KEY_MISSING, why);

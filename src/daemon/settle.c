@@ -301,7 +301,8 @@ move_log(struct repo *r, const struct look_move *m)
 		LOG_KEY(LOGL_DEBUG, r, id,
 		    "repository %s: key %s is gone: %s", r->name, id, m->why);
 	else if (m->to != KEY_READY || m->from != KEY_MADE)
-		LOG_KEY(LOGL_NOTICE, r, id,
+		LOG_KEY(m->from == KEY_TAKEN && m->to == KEY_CONSUMED
+			? LOGL_WARNING : LOGL_NOTICE, r, id,
 		    "repository %s: key %s was %s and is now %s: %s",
 		    r->name, id, key_state_text(m->from),
 		    key_state_text(m->to), m->why);

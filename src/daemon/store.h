@@ -214,6 +214,8 @@ struct store_brief {
 	bool proved;
 	bool single; /* made with SkipPublicKey: one object is the whole */
 	bool claimed; /* by store_key_adopt: others may know it, too */
+	/* Taken or retired, and given to a signer that destroys what it drops. */
+	bool destroyer;
 	int alg;
 };
 /*

@@ -39,6 +39,13 @@ struct sqlite3_stmt;
 #define STORE_IN_USE                                                           \
 	"('made', 'ready', 'surplus', 'taking', 'taken', 'retired', 'missing')"
 
+/*
+ * Consumers that destroy a key in the token when no zone of theirs uses it any
+ * more: Knot at once, OpenDNSSEC after its Purge.
+ */
+#define STORE_DESTROYERS                                                       \
+	"'knot', 'knot-later', 'opendnssec', 'opendnssec-pool'"
+
 enum store_stmt {
 	ST_BEGIN,
 	ST_COMMIT,

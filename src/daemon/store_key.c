@@ -491,6 +491,7 @@ store_keys_brief(struct store *st, const char *repository, int64_t *cursor,
 		b->single = sqlite3_column_int(q, 6) != 0;
 		b->alg = sqlite3_column_int(q, 7);
 		b->claimed = sqlite3_column_int(q, 8) != 0;
+		b->destroyer = sqlite3_column_int(q, 9) != 0;
 		*cursor = sqlite3_column_int64(q, 0);
 		(*n)++;
 	}

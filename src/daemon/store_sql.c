@@ -183,7 +183,10 @@ static const char *const store_sql[ST__COUNT] = {
 	    "AND cka_id <> :but ORDER BY row LIMIT 1",
 	[ST_KEYS_BRIEF] =
 	    "SELECT k.row, k.cka_id, k.serial, k.state, k.was, k.proved, "
-	    "k.single, p.alg, k.claimed FROM key k CROSS JOIN pool p ON p.row = k.pool "
+	    "k.single, p.alg, k.claimed, CASE WHEN k.state IN ('taken', "
+	    "'retired') THEN EXISTS (SELECT 1 FROM handout "
+	    "WHERE cka_id = k.cka_id AND consumer IN (" STORE_DESTROYERS ")) "
+	    "ELSE 0 END FROM key k CROSS JOIN pool p ON p.row = k.pool "
 	    "WHERE k.row > :cursor AND p.repository = " THE_REPOSITORY
 	    " ORDER BY k.row",
 	[ST_KEYS_LIST] = KEY_LIST "ORDER BY k.row",
