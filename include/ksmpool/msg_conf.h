@@ -4,8 +4,9 @@
  * Runs in: ksmpool-config sends; ksmpoold receives (core: jansson, no I/O).
  * Wire:    SOCK_SEQPACKET on descriptor 3; one packet is one JSON object
  *          under 64 KiB: "v":1, "type" and exactly the fields of that type.
- *          A repository packet with an inline PIN carries one descriptor
- *          (SCM_RIGHTS): a sealed memfd that holds the PIN.
+ *          Settings may carry one descriptor (SCM_RIGHTS): the index of
+ *          zones (zoneindex.h). So does a repository packet with an inline
+ *          PIN: a sealed memfd that holds the PIN.
  * Order:   settings, repository*, policy* (each with its keys inside),
  *          finding*, end. `end` counts what came before; a stream without
  *          `end`, or with other counts, is not used.

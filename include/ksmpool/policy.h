@@ -18,6 +18,7 @@ enum conf_file { /* where a fault was found */
 	CONF_OPENDNSSEC, /* conf.xml */
 	CONF_KASP,
 	CONF_ZONELIST,
+	CONF_OWNERS, /* the owner file */
 	CONF__FILES
 };
 
@@ -159,9 +160,9 @@ struct conf_policy {
 	int64_t line;
 };
 
-enum zonelist_state {
+enum zonelist_state { /* of the zone list, and of the owner file */
 	ZONELIST_OK,
-	ZONELIST_EMPTY,	   /* well-formed, no zone */
+	ZONELIST_EMPTY,	   /* well-formed, no zone or no owner in it */
 	ZONELIST_VANISHED, /* cannot be opened */
 	ZONELIST_BAD,	   /* truncated or faulty; counts are not to be used */
 };
@@ -184,12 +185,14 @@ struct conf {
 	size_t npolicies;
 
 	enum zonelist_state zonelist;
+	enum zonelist_state owners; /* ZONELIST_OK without OwnerFile */
 	int64_t zones; /* in all */
 
 	struct conf_finding *findings;
 	size_t nfindings;
 	int64_t errors, warnings, notices; /* counted, even if not kept */
-	int64_t zonelist_errors; /* errors with in == CONF_ZONELIST */
+	/* errors that only say that counts are not to be used */
+	int64_t zonelist_errors;
 };
 
 void conf_init(struct conf *c);
@@ -223,5 +226,7 @@ const struct conf_policy *conf_policy_find(const struct conf *c,
 enum ksm_err conf_check(struct conf *c, struct ksm_fail *fail);
 
 const char *conf_severity_text(enum conf_severity s); /* "error" */
+/* A fault there leaves the counts of zones and owners that were in force. */
+bool conf_file_counts(enum conf_file in);
 
 #endif

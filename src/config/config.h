@@ -12,6 +12,7 @@
 
 #include "ksmpool/policy.h"
 
+#include "nametable.h"
 #include "xml.h"
 
 #define NAME_MAX_BYTES	 127 /* of a policy or repository */
@@ -93,14 +94,26 @@ enum ksm_err kasp_read_bytes(struct xml_file *file, const void *bytes,
 
 struct zone_count {
 	char *policy;
-	int64_t zones, line; /* line of its first zone */
+	int64_t zones, owners, line; /* line of its first zone */
 };
+
+/* What is known of a zone, beside its name on the wire. */
+struct zone_row {
+	uint32_t policy; /* in counts; ZONE_UNLISTED: of the owner file alone */
+	uint32_t line;	 /* in the zone list; with an owner, in its file */
+	uint32_t owner;	 /* where it stands in owners.names; 0: none */
+};
+#define ZONE_UNLISTED UINT32_MAX
 
 struct zonelist {
 	int64_t zones;		   /* distinct */
 	struct zone_count *counts; /* in order of appearance */
 	size_t ncounts;
+	struct nametable names; /* each with its zone_row */
 };
+
+struct zone_row zone_row_get(const struct zonelist *z, uint32_t at);
+void zone_row_set(struct zonelist *z, uint32_t at, const struct zone_row *row);
 
 /*
  * Distinct zones per policy. With `check_policies` a zone on a policy that
@@ -112,6 +125,29 @@ enum ksm_err zonelist_read_bytes(struct xml_file *file, const void *bytes,
     size_t len, bool check_policies, struct zonelist *out,
     struct xml_result *result, struct ksm_fail *fail);
 void zonelist_clear(struct zonelist *z);
+
+/* ---- the owner file --------------------------------------------------- */
+
+#define OWNER_BYTES_MAX 63
+
+struct owners {
+	struct nametable names;
+	int64_t zones; /* lines that say whose a zone is, each zone once */
+};
+
+/*
+ * Whose the zones are: into the rows of `zones`, and the owners of each policy
+ * into its counts. `listed`: the zone list is as it should be, so zones that
+ * it does not have are worth a word. A file with faults leaves the counts as
+ * they are.
+ */
+enum ksm_err owners_read(struct xml_file *file, struct zonelist *zones,
+    bool listed, struct owners *out, struct xml_result *result,
+    struct ksm_fail *fail);
+enum ksm_err owners_read_bytes(struct xml_file *file, const void *bytes,
+    size_t len, struct zonelist *zones, bool listed, struct owners *out,
+    struct xml_result *result, struct ksm_fail *fail);
+void owners_clear(struct owners *o);
 
 /* ---- conf.xml of OpenDNSSEC ------------------------------------------ */
 
@@ -185,12 +221,14 @@ void pools_resolve(const struct ksmpool *k, bool manual, bool check_policies,
 
 struct inputs { /* paths as the operator gave them; NULL: not given */
 	const char *config, *kasp, *zonelist, *opendnssec;
-	bool own; /* only what `config` itself says, of no file it names */
+	bool own;   /* only what `config` itself says, of no file it names */
+	bool index; /* conf.zones_fd is wanted */
 };
 
 struct loaded {
 	struct conf conf;
 	struct zonelist zonelist;
+	struct owners owners;
 };
 
 /*

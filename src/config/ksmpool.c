@@ -1154,12 +1154,6 @@ reading_end(struct reading *m, enum ksm_err err,
 		xml_find(m->file, CONF_ERROR, m->out->owner_line,
 		    "Scope of owners, and nothing says whose a zone is",
 		    "owner", "OwnerFile in <Policy>, or another Scope");
-	if (c->handout_journal != NULL && c->database != NULL &&
-	    strcmp(c->handout_journal, c->database) == 0)
-		xml_find(m->file, CONF_ERROR, m->out->journal_line,
-		    "HandoutJournal and Database are the same file",
-		    c->handout_journal, "a file of its own, best on another "
-		    "disk");
 	if (err == KSM_OK && m->err != KSM_OK)
 		err = ksm_failf(
 		    fail, m->err, "%s: %s", m->file->path, m->fail.text);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "ksmpool/log.h"
+#include "ksmpool/zoneindex.h"
 
 #include "config.h"
 
@@ -217,6 +218,11 @@ own_load(const struct inputs *in, struct conf *c, struct parts *p,
 	p->own_sound = result.sound;
 	if (err == KSM_OK)
 		err = settings_default(c, fail);
+	if (err == KSM_OK && strcmp(c->handout_journal, c->database) == 0)
+		xml_find(&file, CONF_ERROR, p->own.journal_line,
+		    "HandoutJournal and Database are the same file",
+		    c->handout_journal,
+		    "a file of its own, best on another disk");
 	return err;
 }
 
@@ -300,16 +306,6 @@ zonelist_load(const struct inputs *in, struct loaded *l, struct parts *p,
 	if (err != KSM_OK)
 		return err;
 	c->zones = l->zonelist.zones;
-	for (size_t i = 0; i < l->zonelist.ncounts; i++) {
-		const struct zone_count *n = &l->zonelist.counts[i];
-		/* of two policies of one name the first has the zones */
-		const struct conf_policy *found =
-		    conf_policy_find(c, n->policy);
-
-		if (found != NULL)
-			c->policies[found - c->policies].zones =
-			    c->policies[found - c->policies].owners = n->zones;
-	}
 	if (!result.opened)
 		c->zonelist = ZONELIST_VANISHED;
 	else if (!result.sound || c->zonelist_errors > 0)
@@ -319,6 +315,105 @@ zonelist_load(const struct inputs *in, struct loaded *l, struct parts *p,
 	else
 		c->zonelist = ZONELIST_OK;
 	return KSM_OK;
+}
+
+/* After the zone list, whose counts it refines. */
+static enum ksm_err
+owners_load(struct loaded *l, struct ksm_fail *fail)
+{
+	struct conf *c = &l->conf;
+	struct xml_file file = { c, CONF_OWNERS, c->owner_file };
+	struct xml_result result;
+	enum ksm_err err;
+
+	if (c->owner_file == NULL || c->zonelist_file == NULL)
+		return KSM_OK;
+	err = owners_read(&file, &l->zonelist,
+	    c->zonelist == ZONELIST_OK || c->zonelist == ZONELIST_EMPTY,
+	    &l->owners, &result, fail);
+	if (err != KSM_OK)
+		return err;
+	if (!result.opened)
+		c->owners = ZONELIST_VANISHED;
+	else if (!result.sound)
+		c->owners = ZONELIST_BAD;
+	else
+		c->owners = l->owners.zones == 0 ? ZONELIST_EMPTY
+						 : ZONELIST_OK;
+	return KSM_OK;
+}
+
+static void
+counts_put(struct loaded *l)
+{
+	struct conf *c = &l->conf;
+
+	for (size_t i = 0; i < l->zonelist.ncounts; i++) {
+		const struct zone_count *n = &l->zonelist.counts[i];
+		/* of two policies of one name the first has the zones */
+		const struct conf_policy *found =
+		    conf_policy_find(c, n->policy);
+		struct conf_policy *p;
+
+		if (found == NULL)
+			continue;
+		p = &c->policies[found - c->policies];
+		p->zones = n->zones;
+		p->owners = n->owners;
+	}
+}
+
+/* ---- which zone is on which policy ------------------------------------ */
+
+struct walk {
+	const struct zonelist *zones;
+	uint32_t at;
+};
+
+static void
+zone_next(void *ctx, struct zoneindex_zone *out)
+{
+	struct walk *w = ctx;
+	struct zone_row row;
+
+	do {
+		w->at = nametable_next(&w->zones->names, w->at);
+		row = zone_row_get(w->zones, w->at);
+	} while (row.policy == ZONE_UNLISTED);
+	out->name = nametable_name(&w->zones->names, w->at, &out->len);
+	/* zonelist_read counts the policies of the conf first, in its order */
+	out->policy = row.policy;
+	/* the name follows a byte that says how long it is */
+	out->owner = row.owner != 0 ? row.owner + 1 : 0;
+}
+
+/* Of lists that are as they should be; another leaves zones_fd at -1. */
+static enum ksm_err
+index_make(struct loaded *l, struct ksm_fail *fail)
+{
+	struct conf *c = &l->conf;
+	struct walk walk = { .zones = &l->zonelist };
+	struct zoneindex_source from = {
+		.zones = (size_t)l->zonelist.zones,
+		.policies = (uint32_t)c->npolicies,
+		.owners = (const char *)l->owners.names.bytes,
+		.owner_bytes = l->owners.names.used,
+		.next = zone_next,
+		.ctx = &walk,
+	};
+
+	if (c->errors > 0 || c->zonelist_file == NULL)
+		return KSM_OK;
+	for (uint32_t at = 0;
+	     (at = nametable_next(&l->zonelist.names, at)) != 0;) {
+		size_t len;
+
+		if (zone_row_get(&l->zonelist, at).policy == ZONE_UNLISTED)
+			continue;
+		(void)nametable_name(&l->zonelist.names, at, &len);
+		from.name_bytes += len;
+	}
+	return zoneindex_make(&from, &c->zones_fd, fail);
 }
 
 /* Without ksmpool.xml some checks have nothing to look at. */
@@ -396,7 +491,13 @@ config_load(const struct inputs *in, struct loaded *out, struct ksm_fail *fail)
 	if (err == KSM_OK)
 		err = zonelist_load(in, out, &p, fail);
 	if (err == KSM_OK)
+		err = owners_load(out, fail);
+	if (err == KSM_OK) {
+		counts_put(out);
 		err = conf_check(c, fail);
+	}
+	if (err == KSM_OK && in->index)
+		err = index_make(out, fail);
 	if (err == KSM_OK && in->config == NULL)
 		unchecked_report(c);
 out:
@@ -410,4 +511,5 @@ loaded_clear(struct loaded *l)
 {
 	conf_clear(&l->conf);
 	zonelist_clear(&l->zonelist);
+	owners_clear(&l->owners);
 }

@@ -213,6 +213,7 @@ main(int argc, char *argv[])
 		    in.opendnssec != NULL || how.strict || how.json)
 			return usage(how.json,
 			    "send takes --config and --own only", "");
+		in.index = !in.own;
 		return run_send(&in);
 	}
 	if (strcmp(command, "check") == 0) {

@@ -254,6 +254,7 @@ static const char *const file_names[CONF__FILES] = {
 	[CONF_OPENDNSSEC] = "opendnssec",
 	[CONF_KASP] = "kasp",
 	[CONF_ZONELIST] = "zonelist",
+	[CONF_OWNERS] = "owners",
 };
 
 static json_t *
@@ -461,13 +462,14 @@ json_report(const struct loaded *l, const struct plan *plan,
 
 	for (size_t i = 0; plan != NULL && i < plan->npools; i++)
 		(void)json_array_append_new(pools, pool_json(&plan->pools[i]));
-	root = json_pack("{s:i, s:{s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:I, "
+	root = json_pack("{s:i, s:{s:o, s:o, s:o, s:o, s:o}, s:o, s:I, s:I, s:I, "
 	    "s:I, s:o, s:o, s:o, s:o, s:I, s:I}",
 	    "version", 1, "files",
 	    file_names[CONF_KSMPOOL], text_or_null(c->file),
 	    file_names[CONF_OPENDNSSEC], text_or_null(c->opendnssec_file),
 	    file_names[CONF_KASP], text_or_null(c->kasp_file),
 	    file_names[CONF_ZONELIST], text_or_null(c->zonelist_file),
+	    file_names[CONF_OWNERS], text_or_null(c->owner_file),
 	    "findings", findings_json(c),
 	    "findings_not_shown", (json_int_t)(all - (int64_t)c->nfindings),
 	    "errors", (json_int_t)c->errors,

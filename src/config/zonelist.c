@@ -44,16 +44,20 @@ static const struct xml_rule rules[Z__COUNT] = {
 };
 /* clang-format on */
 
-/*
- * A zone in the arena: its policy (4 bytes), its line (4 bytes), the length
- * of its name (1 byte), its name on the wire.
- */
-#define ENTRY_HEAD 9
+struct zone_row
+zone_row_get(const struct zonelist *z, uint32_t at)
+{
+	struct zone_row row;
 
-struct slot {
-	uint32_t hash;
-	uint32_t at; /* offset in the arena plus 1; 0: free */
-};
+	memcpy(&row, nametable_head(&z->names, at), sizeof(row));
+	return row;
+}
+
+void
+zone_row_set(struct zonelist *z, uint32_t at, const struct zone_row *row)
+{
+	memcpy(nametable_head(&z->names, at), row, sizeof(*row));
+}
 
 struct reading {
 	struct xml_file *file;
@@ -69,59 +73,12 @@ struct reading {
 	uint32_t policy;
 	int64_t faults; /* zones that could not be taken */
 
-	uint8_t *arena;
-	size_t used, size;
-	struct slot *slots;
-	size_t nslots, nused;
 	uint64_t seed;
 
 	/* open addressing over out->counts, index plus 1 */
 	uint32_t *names;
 	size_t nnames;
 };
-
-static bool
-slots_grow(struct reading *z)
-{
-	size_t n = z->nslots == 0 ? 1024 : z->nslots * 2;
-	struct slot *slots = calloc(n, sizeof(*slots));
-
-	if (slots == NULL)
-		return false;
-	for (size_t i = 0; i < z->nslots; i++) {
-		size_t at = z->slots[i].hash & (n - 1);
-
-		if (z->slots[i].at == 0)
-			continue;
-		while (slots[at].at != 0)
-			at = (at + 1) & (n - 1);
-		slots[at] = z->slots[i];
-	}
-	free(z->slots);
-	z->slots = slots;
-	z->nslots = n;
-	return true;
-}
-
-static bool
-arena_room(struct reading *z, size_t want)
-{
-	size_t size = z->size == 0 ? 65536 : z->size * 2;
-	uint8_t *grown;
-
-	if (z->size - z->used >= want)
-		return true;
-	if (size > UINT32_MAX)
-		size = UINT32_MAX;
-	if (size - z->used < want)
-		return false;
-	grown = realloc(z->arena, size);
-	if (grown == NULL)
-		return false;
-	z->arena = grown;
-	z->size = size;
-	return true;
-}
 
 static bool
 names_grow(struct reading *z)
@@ -176,6 +133,7 @@ count_get(struct reading *z, const char *policy, bool add, int64_t line)
 	out->counts = grown;
 	grown[out->ncounts].policy = strdup(policy);
 	grown[out->ncounts].zones = 0;
+	grown[out->ncounts].owners = 0;
 	grown[out->ncounts].line = line;
 	if (grown[out->ncounts].policy == NULL) {
 		z->err = KSM_ENOMEM;
@@ -186,23 +144,20 @@ count_get(struct reading *z, const char *policy, bool add, int64_t line)
 }
 
 static void
-double_report(struct reading *z, const uint8_t *entry, int64_t line)
+double_report(struct reading *z, const struct zone_row *first, int64_t line)
 {
-	uint32_t policy, first;
-
-	memcpy(&policy, entry, sizeof(policy));
-	memcpy(&first, entry + 4, sizeof(first));
-	if (policy == z->policy) {
+	if (first->policy == z->policy) {
 		xml_find(z->file, CONF_WARNING, line,
 		    "the same zone twice on one policy; it counts once",
-		    z->text, "each zone once; first at line %" PRIu32, first);
+		    z->text, "each zone once; first at line %" PRIu32,
+		    first->line);
 		return;
 	}
 	xml_find(z->file, CONF_ERROR, line, "the same zone on two policies",
 	    z->text,
 	    "one policy; at line %" PRIu32 " it is on '%s', here on "
 	    "'%s'",
-	    first, z->out->counts[policy].policy,
+	    first->line, z->out->counts[first->policy].policy,
 	    z->out->counts[z->policy].policy);
 	z->faults++;
 }
@@ -210,41 +165,27 @@ double_report(struct reading *z, const uint8_t *entry, int64_t line)
 static void
 zone_take(struct reading *z, int64_t line)
 {
-	uint64_t hash = hash_bytes(z->seed, z->name, z->name_len);
-	uint32_t line32 = (uint32_t)line;
-	uint8_t *entry;
-	size_t at;
+	struct zonelist *out = z->out;
+	struct zone_row row;
+	bool added;
+	uint32_t at;
 
-	if ((z->nused + 1) * 4 > z->nslots * 3 && !slots_grow(z)) {
+	at = nametable_put(&out->names, z->name, z->name_len, &added);
+	if (at == 0) {
 		z->err = KSM_ENOMEM;
 		return;
 	}
-	at = (uint32_t)hash & (z->nslots - 1);
-	for (; z->slots[at].at != 0; at = (at + 1) & (z->nslots - 1)) {
-		if (z->slots[at].hash != (uint32_t)hash)
-			continue;
-		entry = z->arena + z->slots[at].at - 1;
-		if (entry[8] != z->name_len ||
-		    memcmp(entry + ENTRY_HEAD, z->name, z->name_len) != 0)
-			continue;
-		double_report(z, entry, line);
+	row = zone_row_get(out, at);
+	if (!added) {
+		double_report(z, &row, line);
 		return;
 	}
-	if (!arena_room(z, ENTRY_HEAD + z->name_len)) {
-		z->err = KSM_ENOMEM;
-		return;
-	}
-	entry = z->arena + z->used;
-	memcpy(entry, &z->policy, 4);
-	memcpy(entry + 4, &line32, 4);
-	entry[8] = (uint8_t)z->name_len;
-	memcpy(entry + ENTRY_HEAD, z->name, z->name_len);
-	z->slots[at].hash = (uint32_t)hash;
-	z->slots[at].at = (uint32_t)z->used + 1;
-	z->used += ENTRY_HEAD + z->name_len;
-	z->nused++;
-	z->out->zones++;
-	z->out->counts[z->policy].zones++;
+	row.policy = z->policy;
+	row.line = (uint32_t)line;
+	zone_row_set(out, at, &row);
+	out->zones++;
+	out->counts[z->policy].zones++;
+	out->counts[z->policy].owners++;
 }
 
 static void
@@ -331,6 +272,7 @@ reading_begin(struct reading *z)
 	const struct conf *c = z->file->conf;
 
 	memset(z->out, 0, sizeof(*z->out));
+	nametable_init(&z->out->names, sizeof(struct zone_row));
 	if (getrandom(&z->seed, sizeof(z->seed), GRND_NONBLOCK) == -1)
 		z->seed = (uint64_t)(uintptr_t)z;
 	for (size_t i = 0; i < c->npolicies && z->check_policies; i++)
@@ -343,8 +285,6 @@ static enum ksm_err
 reading_end(struct reading *z, enum ksm_err err,
     const struct xml_result *result, struct ksm_fail *fail)
 {
-	free(z->arena);
-	free(z->slots);
 	free(z->names);
 	if (err == KSM_OK && z->err != KSM_OK)
 		err = ksm_failf(fail, z->err,
@@ -404,5 +344,6 @@ zonelist_clear(struct zonelist *z)
 	for (size_t i = 0; i < z->ncounts; i++)
 		free(z->counts[i].policy);
 	free(z->counts);
+	nametable_clear(&z->names);
 	memset(z, 0, sizeof(*z));
 }

@@ -41,6 +41,7 @@ static const char *const file_texts[CONF__FILES] = {
 	[CONF_OPENDNSSEC] = "opendnssec",
 	[CONF_KASP] = "kasp",
 	[CONF_ZONELIST] = "zonelist",
+	[CONF_OWNERS] = "owners",
 };
 
 static const char *const severity_texts[] = {
@@ -113,7 +114,7 @@ static json_t *
 settings_out(const struct conf *c)
 {
 	return json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
-	    "s:o, s:o, s:o, s:o, s:o, s:s, s:I}",
+	    "s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "settings",
 	    "file", text_out(c->file),
 	    "state_dir", text_out(c->state_dir),
@@ -129,6 +130,7 @@ settings_out(const struct conf *c)
 	    "owner_file", text_out(c->owner_file),
 	    "handout_journal", text_out(c->handout_journal),
 	    "zonelist", zonelist_texts[c->zonelist],
+	    "owners", zonelist_texts[c->owners],
 	    "zones", (json_int_t)c->zones);
 }
 
@@ -377,13 +379,13 @@ settings_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	json_t *kasp, *zonelist, *opendnssec, *owners, *journal;
 	json_int_t zones;
 	json_error_t where;
-	const char *state;
-	int v, level, word;
+	const char *state, *owned;
+	int v, level, word, owner_word;
 	enum ksm_err err;
 
 	if (json_unpack_ex(root, &where, JSON_STRICT, "{s:i, s:s, s:o, s:o, "
 	    "s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:s, "
-	    "s:I !}",
+	    "s:s, s:I !}",
 	    "v", &v, "type", &state, "file", &file, "state_dir", &state_dir,
 	    "database", &database, "socket_path", &path,
 	    "socket_group", &group, "socket_readers", &readers,
@@ -391,11 +393,13 @@ settings_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 	    "kasp_file", &kasp, "zonelist_file", &zonelist,
 	    "opendnssec_file", &opendnssec, "owner_file", &owners,
 	    "handout_journal", &journal, "zonelist", &state,
-	    "zones", &zones) == -1)
+	    "owners", &owned, "zones", &zones) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "settings: %s", where.text);
-	if (!word_in(state, zonelist_texts, nitems(zonelist_texts), &word))
+	if (!word_in(state, zonelist_texts, nitems(zonelist_texts), &word) ||
+	    !word_in(owned, zonelist_texts, nitems(zonelist_texts),
+	    &owner_word))
 		return ksm_failf(fail, KSM_EPROTO,
-		    "settings: unknown zone list state");
+		    "settings: unknown state of the zone list or owner file");
 	const struct range ranges[] = {
 		{ "log_level", level, 0, 7 },
 		{ "zones", zones, 0, INT64_MAX },
@@ -406,6 +410,7 @@ settings_in(struct conf *c, json_t *root, int *fd, struct ksm_fail *fail)
 		return err;
 	}
 	c->zonelist = (enum zonelist_state)word;
+	c->owners = (enum zonelist_state)owner_word;
 	c->zones = zones;
 	c->zones_fd = *fd;
 	*fd = -1;

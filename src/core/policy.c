@@ -112,6 +112,12 @@ conf_severity_text(enum conf_severity s)
 	return "?";
 }
 
+bool
+conf_file_counts(enum conf_file in)
+{
+	return in == CONF_ZONELIST || in == CONF_OWNERS;
+}
+
 void
 conf_init(struct conf *c)
 {
@@ -287,7 +293,7 @@ conf_finding_add(struct conf *c, enum conf_severity sev, enum conf_file in,
 	switch (sev) {
 	case CONF_ERROR:
 		c->errors++;
-		if (in == CONF_ZONELIST)
+		if (conf_file_counts(in))
 			c->zonelist_errors++;
 		break;
 	case CONF_WARNING:

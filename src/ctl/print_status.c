@@ -170,6 +170,10 @@ zonelist_notes(const json_t *zonelist, struct notes *n)
 		(void)snprintf(of, sizeof(of), " of %" PRId64 " %s", owners,
 		    plural(owners, "owner", "owners"));
 	notes_add(n, "%s", doc_text(zonelist, "state"));
+	if (doc_known(zonelist, "owner_file") &&
+	    strcmp(doc_text(zonelist, "owner_file"), "ok") != 0)
+		notes_add(n, "owner file %s",
+		    doc_text(zonelist, "owner_file"));
 	if (is_last_good(zonelist))
 		notes_add(n,
 		    "the last good list stays in force with %" PRId64 " %s%s",

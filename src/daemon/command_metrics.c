@@ -143,9 +143,7 @@ metrics_start(struct command_call *call)
 		clock[0] = '\0';
 	if (!engine_store_trouble(e, database))
 		database[0] = '\0';
-	/* An empty list that was accepted leaves no zones in force. */
-	older = conf->zonelist == ZONELIST_EMPTY ? zones_in_force(conf) > 0
-						 : conf->zonelist != ZONELIST_OK;
+	older = lists_are_last_good(conf);
 	result_send(call, CTL_OK,
 	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:o, s:o, s:o}",
 		"daemon_version", face->version,

@@ -220,6 +220,23 @@ owners_in_force(const struct conf *conf)
 	return owners;
 }
 
+/*
+ * True while the zones or owners in force are not those that were read last.
+ * What is empty counts only when it was accepted; a start with it keeps what
+ * was in force before.
+ */
+bool
+lists_are_last_good(const struct conf *conf)
+{
+	int64_t zones = zones_in_force(conf);
+
+	if (conf->zonelist == ZONELIST_EMPTY ? zones > 0
+					     : conf->zonelist != ZONELIST_OK)
+		return true;
+	return conf->owners == ZONELIST_EMPTY ? owners_in_force(conf) < zones
+					      : conf->owners != ZONELIST_OK;
+}
+
 /* The plan and configuration in force; answers the caller when there is none. */
 const struct plan *
 plan_in_force(struct command_call *call, const struct conf **conf)

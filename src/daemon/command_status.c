@@ -28,7 +28,7 @@ run_json(const struct store_run *run)
 }
 
 static const char *
-zonelist_text(enum zonelist_state state)
+list_text(enum zonelist_state state)
 {
 	switch (state) {
 	case ZONELIST_OK:
@@ -43,15 +43,18 @@ zonelist_text(enum zonelist_state state)
 	return "unknown";
 }
 
-/*
- * A list that is empty counts only when it was accepted; a start with one
- * keeps the zones that were in force before.
- */
-static bool
-zonelist_is_last_good(const struct conf *conf)
+/* The zone list, and of an owner file what it makes of it. */
+static json_t *
+zonelist_json(const struct conf *conf)
 {
-	return conf->zonelist == ZONELIST_EMPTY ? zones_in_force(conf) > 0
-						: conf->zonelist != ZONELIST_OK;
+	bool owned = conf->owner_file != NULL;
+
+	return json_pack("{s:I, s:o, s:s, s:o, s:s}",
+	    "zones", (json_int_t)zones_in_force(conf),
+	    "owners", count_or_null(owners_in_force(conf), owned),
+	    "state", list_text(conf->zonelist),
+	    "owner_file", text_or_null(owned ? list_text(conf->owners) : NULL),
+	    "in_force", lists_are_last_good(conf) ? "last-good" : "read");
 }
 
 /* A key that works and is in no backup, where backups are told of. */
@@ -76,7 +79,7 @@ status_start(struct command_call *call)
 	char clock[256] = "", store[256] = "", trouble[256];
 	json_t *last = NULL, *backup = NULL, *pool;
 	enum ksm_err err;
-	bool fine, last_good;
+	bool fine;
 
 	plan = plan_in_force(call, &conf);
 	if (plan == NULL)
@@ -121,23 +124,17 @@ status_start(struct command_call *call)
 		fine = false; /* no key is made while it lasts */
 	if (engine_store_trouble(face->engine, store))
 		fine = false;
-	last_good = zonelist_is_last_good(conf);
-	if (last_good)
+	if (lists_are_last_good(conf))
 		fine = false; /* zones may have come that nobody counts */
 	result_send(call, fine ? CTL_OK : CTL_ATTENTION,
-	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:{s:I, s:o, s:s, s:s},"
+	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:o,"
 		" s:o, s:o, s:o, s:{s:O}, s:O}",
 		"daemon_version", face->version,
 		"pid", (json_int_t)getpid(),
 		"started", time_json(face->started),
 		"uptime_s", (json_int_t)(clock_wall() - face->started),
 		"config", text_or_null(conf->file),
-		"zonelist",
-		"zones", (json_int_t)zones_in_force(conf),
-		"owners", count_or_null(owners_in_force(conf),
-		    conf->owner_file != NULL),
-		"state", zonelist_text(conf->zonelist),
-		"in_force", last_good ? "last-good" : "read",
+		"zonelist", zonelist_json(conf),
 		"clock", text_or_null(clock),
 		"database", text_or_null(store),
 		"paused", pause_json(face->engine),

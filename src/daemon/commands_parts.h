@@ -114,6 +114,7 @@ const struct plan_token *token_find(const struct plan *plan,
 json_t *pool_json(const struct plan_pool *p);
 int64_t zones_in_force(const struct conf *conf);
 int64_t owners_in_force(const struct conf *conf);
+bool lists_are_last_good(const struct conf *conf);
 /* The plan and configuration in force; answers the caller if there is none. */
 const struct plan *plan_in_force(struct command_call *call,
     const struct conf **conf);

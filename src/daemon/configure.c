@@ -283,7 +283,8 @@ zones_remember(struct engine *e, const struct conf *c, struct ksm_fail *fail)
 	struct zone_count *z;
 	enum ksm_err err;
 
-	if (c->zonelist != ZONELIST_OK && c->zonelist != ZONELIST_EMPTY)
+	if ((c->zonelist != ZONELIST_OK && c->zonelist != ZONELIST_EMPTY) ||
+	    (c->owners != ZONELIST_OK && c->owners != ZONELIST_EMPTY))
 		return KSM_OK;
 	z = calloc(c->npolicies + 1, sizeof(*z));
 	if (z == NULL)
@@ -292,6 +293,7 @@ zones_remember(struct engine *e, const struct conf *c, struct ksm_fail *fail)
 		(void)snprintf(z[i].policy, sizeof(z[i].policy), "%s",
 		    c->policies[i].name);
 		z[i].zones = c->policies[i].zones;
+		z[i].owners = c->policies[i].owners;
 	}
 	err = store_zones_put(e->store, z, c->npolicies, engine_wall(e), fail);
 	free(z);

@@ -240,9 +240,14 @@ findings_log(const struct conf *c)
 		    c->nfindings - FINDINGS_LOGGED);
 }
 
-/* The zone counts that were last in force, if any were. */
+/* What is counted on: zones, and their owners; zones -1: nothing ever was. */
+struct counted {
+	int64_t zones, owners;
+};
+
+/* The counts that were last in force, also into the policies of `c`. */
 static enum ksm_err
-zones_last(struct store *st, struct conf *c, int64_t *total,
+counts_last(struct store *st, struct conf *c, struct counted *total,
     struct ksm_fail *fail)
 {
 	struct zone_count *z = NULL;
@@ -250,29 +255,69 @@ zones_last(struct store *st, struct conf *c, int64_t *total,
 	ksm_time when;
 	enum ksm_err err = store_zones_get(st, &z, &n, &when, fail);
 
-	*total = err == KSM_OK && n > 0 ? 0 : -1;
+	total->zones = err == KSM_OK && n > 0 ? 0 : -1;
+	total->owners = 0;
 	for (size_t i = 0; err == KSM_OK && i < n; i++) {
-		*total += z[i].zones;
-		for (size_t k = 0; c != NULL && k < c->npolicies; k++)
-			if (strcmp(c->policies[k].name, z[i].policy) == 0)
-				c->policies[k].zones = z[i].zones;
+		total->zones += z[i].zones;
+		total->owners += z[i].owners;
+		for (size_t k = 0; c != NULL && k < c->npolicies; k++) {
+			if (strcmp(c->policies[k].name, z[i].policy) != 0)
+				continue;
+			c->policies[k].zones = z[i].zones;
+			c->policies[k].owners = z[i].owners;
+		}
 	}
 	free(z);
 	return err;
 }
 
+/* A list that zones or owners are counted by, and why it is not to be used. */
+struct list {
+	const char *what, *path, *why;
+	const char *lost; /* of one that is empty; NULL: it is not */
+};
+
+/* False: both lists may be used. */
+static bool
+list_at_fault(const struct conf *c, const struct counted *before,
+    bool allow_empty, struct list *out)
+{
+	static const char *const state[] = { "", "names no zone", "is gone",
+		"has faults" };
+	const struct list zones = {
+		"zone list", c->zonelist_file, state[c->zonelist],
+		c->zonelist == ZONELIST_EMPTY ? "zones" : NULL
+	};
+	const struct list owners = {
+		"owner file", c->owner_file,
+		c->owners == ZONELIST_EMPTY ? "names no owner"
+					    : state[c->owners],
+		c->owners == ZONELIST_EMPTY ? "owners" : NULL
+	};
+
+	*out = zones;
+	if (c->zonelist != ZONELIST_OK &&
+	    !(zones.lost != NULL && (allow_empty || before->zones <= 0)))
+		return true;
+	/* Each zone for its own owner: so it was before, or is meant. */
+	*out = owners;
+	return c->owners != ZONELIST_OK &&
+	    !(owners.lost != NULL && (allow_empty || before->zones <= 0 ||
+	    before->owners == before->zones));
+}
+
 /*
  * May what was read be put in force? An empty, truncated or vanished zone
- * list never shrinks a pool: at a reload the whole of it is refused, at start
- * the last good counts stay in force.
+ * list never shrinks a pool, and such an owner file gives no zone to another
+ * owner: at a reload the whole of it is refused, at start the last good counts
+ * stay in force.
  */
 static enum ksm_err
 conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
     struct ksm_fail *fail)
 {
-	static const char *const state[] = { "", "names no zone", "is gone",
-		"has faults" };
-	int64_t before;
+	struct counted before;
+	struct list list;
 	enum ksm_err err;
 
 	if (c->errors - c->zonelist_errors > 0)
@@ -281,31 +326,31 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 		    "check --config %s` shows all",
 		    d->file, (long long)c->errors, plural(c->errors, "", "s"),
 		    d->file);
-	if (c->zonelist == ZONELIST_OK && c->zonelist_errors == 0)
-		return KSM_OK;
-	if (c->zonelist == ZONELIST_OK)
+	if (c->zonelist == ZONELIST_OK && c->owners == ZONELIST_OK) {
+		if (c->zonelist_errors == 0)
+			return KSM_OK;
 		c->zonelist = ZONELIST_BAD;
-	err = zones_last(d->store, NULL, &before, fail);
+	}
+	err = counts_last(d->store, NULL, &before, fail);
 	if (err != KSM_OK)
 		return err;
-	if (c->zonelist == ZONELIST_EMPTY && (allow_empty || before <= 0))
+	if (!list_at_fault(c, &before, allow_empty, &list))
 		return KSM_OK;
-	if (!at_start || before < 0)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "the zone list %s %s%s",
-		    c->zonelist_file == NULL ? "?" : c->zonelist_file,
-		    state[c->zonelist],
-		    c->zonelist == ZONELIST_EMPTY
-			? ", but zones were in force before; if that is "
-			  "meant, `ksmctl reload --allow-empty`"
+	if (!at_start || before.zones < 0)
+		return ksm_failf(fail, KSM_EREFUSED, "the %s %s %s%s%s%s",
+		    list.what, list.path == NULL ? "?" : list.path, list.why,
+		    list.lost != NULL ? ", but " : "",
+		    list.lost != NULL ? list.lost : "",
+		    list.lost != NULL
+			? " were in force before; if that is meant, `ksmctl "
+			  "reload --allow-empty`"
 			: "");
-	err = zones_last(d->store, c, &before, fail);
+	err = counts_last(d->store, c, &before, fail);
 	if (err == KSM_OK)
-		log_error("the zone list %s %s; the last good one (%lld "
-			  "zone%s) stays in force, no pool shrinks",
-		    c->zonelist_file == NULL ? "?" : c->zonelist_file,
-		    state[c->zonelist], (long long)before,
-		    plural(before, "", "s"));
+		log_error("the %s %s %s; the last good counts (%lld zone%s) "
+			  "stay in force, no pool shrinks",
+		    list.what, list.path == NULL ? "?" : list.path, list.why,
+		    (long long)before.zones, plural(before.zones, "", "s"));
 	return err;
 }
 
@@ -673,7 +718,7 @@ first_faults(const struct daemon *d, struct ksm_fail *fail)
 
 	for (size_t i = 0; f == NULL && i < c->nfindings; i++)
 		if (c->findings[i].severity == CONF_ERROR &&
-		    c->findings[i].in != CONF_ZONELIST)
+		    !conf_file_counts(c->findings[i].in))
 			f = &c->findings[i];
 	return ksm_failf(fail, KSM_EREFUSED,
 	    "%s and the files it names have %lld error%s as uid %d reads them%s"

@@ -428,7 +428,7 @@ int64_t store_serial_last(const struct store *st);
 
 struct zone_count {
 	char policy[256];
-	int64_t zones;
+	int64_t zones, owners;
 };
 enum ksm_err store_zones_put(struct store *st, const struct zone_count *z,
     size_t n, ksm_time now, struct ksm_fail *fail);

@@ -190,6 +190,7 @@ store_zones_put(struct store *st, const struct zone_count *z, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		if (bind_text(add, ":policy", z[i].policy) != SQLITE_OK ||
 		    bind_int(add, ":zones", z[i].zones) != SQLITE_OK ||
+		    bind_int(add, ":owners", z[i].owners) != SQLITE_OK ||
 		    sqlite3_step(add) != SQLITE_DONE)
 			return store_change_failed(st, add, "record zones",
 			    fail);
@@ -234,7 +235,8 @@ store_zones_get(struct store *st, struct zone_count **z, size_t *n,
 			    "zone counts cannot be read (%s)", st->path);
 			goto out;
 		}
-		all[have++].zones = sqlite3_column_int64(get, 1);
+		all[have].zones = sqlite3_column_int64(get, 1);
+		all[have++].owners = sqlite3_column_int64(get, 2);
 	}
 	if (rc != SQLITE_DONE) {
 		err = store_failed(st, "read zones", fail);

@@ -605,6 +605,10 @@ static const char schema_3[] =
  * copy, does not.
  */
 static const char schema_4[] =
+    "ALTER TABLE zone_count ADD COLUMN owners INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (owners >= 0);"
+    "UPDATE zone_count SET owners = zones;"
+
     "CREATE TABLE handout ("
     " number INTEGER PRIMARY KEY CHECK (number > 0),"
     " cka_id BLOB NOT NULL CHECK (length(cka_id) = 16),"

@@ -227,11 +227,12 @@ static const char *const store_sql[ST__COUNT] = {
 
 	[ST_ZONES_CLEAR] = "DELETE FROM zone_count",
 	[ST_ZONES_ADD] =
-	    "INSERT INTO zone_count (policy, zones) VALUES (:policy, :zones)",
+	    "INSERT INTO zone_count (policy, zones, owners) "
+	    "VALUES (:policy, :zones, :owners)",
 	[ST_ZONES_WHEN] =
 	    "UPDATE meta SET zones_when = :now",
 	[ST_ZONES_WHEN_GET] = "SELECT zones_when FROM meta",
-	[ST_ZONES_GET] = "SELECT policy, zones FROM zone_count",
+	[ST_ZONES_GET] = "SELECT policy, zones, owners FROM zone_count",
 
 	[ST_RUN_START] =
 	    "INSERT INTO run (cause, uid, pid, most, started, wanted, made, "

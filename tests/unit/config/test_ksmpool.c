@@ -61,6 +61,8 @@ every_element_arrives(void **ctx)
 	assert_null(own.kasp);
 	assert_string_equal(c.state_dir, "/srv/state");
 	assert_string_equal(c.database, FIXTURES "db/keys.db");
+	assert_string_equal(c.handout_journal, "/mnt/handout.journal");
+	assert_string_equal(c.owner_file, FIXTURES "owners.txt");
 	assert_string_equal(c.socket_path, "/run/x/control.sock");
 	assert_string_equal(c.socket_group, "operators");
 	assert_string_equal(c.socket_readers, "watchers");
@@ -87,6 +89,8 @@ every_element_arrives(void **ctx)
 	assert_int_equal(r->keys_per_minute, 0);
 	assert_int_equal(r->recycle_after, 10000);
 	assert_string_equal(r->sync_path, FIXTURES "tokens");
+	assert_string_equal(r->hook, "/usr/local/sbin/told");
+	assert_int_equal(r->hook_timeout, 60);
 	assert_string_equal(r->init_reserved, "name=\"x\" path='y'");
 	assert_int_equal(r->nenv, 2);
 	assert_string_equal(r->env[0].name, "A_CONF");
@@ -112,6 +116,8 @@ every_element_arrives(void **ctx)
 	assert_int_equal(r->sessions, 1);
 	assert_int_equal(r->deadline, 120);
 	assert_int_equal(r->keys_per_minute, 60);
+	assert_null(r->hook);
+	assert_int_equal(r->hook_timeout, 10);
 	assert_int_equal(own.npools, 5);
 	done(&c);
 }
@@ -226,9 +232,38 @@ a_scope_wins_over_share_keys_and_says_so_once(void **ctx)
 }
 
 static void
+settings_of_a_pool_say_what_a_shortage_means(void **ctx)
+{
+	struct xml_file file = { .in = CONF_KSMPOOL, .path = "ksmpool.xml" };
+	struct conf c;
+
+	(void)ctx;
+	(void)read_text(&c, "<Ksmpool><Policy><OpenDNSSEC>c</OpenDNSSEC>"
+	    "<OwnerFile>owners</OwnerFile></Policy><Pools><Default>"
+	    "<OnShortage>wait</OnShortage><Scope>owner</Scope></Default>"
+	    "<Pool role='ZSK'><OnShortage>uncovered</OnShortage></Pool>"
+	    "<Pool policy='lab'><OnShortage>generate</OnShortage></Pool>"
+	    "</Pools></Ksmpool>");
+	policies_add(&c);
+	c.policies[0].share_keys = true;
+	file.conf = &c;
+	pools_resolve(&own, false, true, &file);
+	assert_int_equal(c.errors, 0);
+	assert_string_equal(c.owner_file, "/etc/k/owners");
+	assert_int_equal(pool_of(&c, "wide", 0)->on_shortage, SHORTAGE_WAIT);
+	assert_int_equal(pool_of(&c, "wide", 1)->on_shortage,
+	    SHORTAGE_UNCOVERED);
+	assert_int_equal(pool_of(&c, "lab", 1)->on_shortage,
+	    SHORTAGE_GENERATE);
+	assert_int_equal(pool_of(&c, "lab", 1)->scope, SCOPE_OWNER);
+	assert_non_null(said(&c, "Scope wins over ShareKeys"));
+	done(&c);
+}
+
+static void
 what_is_no_scope_is_refused(void **ctx)
 {
-	static const struct expect wrong = { "owner", NULL, CONF_ERROR, 4,
+	static const struct expect wrong = { "everybody", NULL, CONF_ERROR, 4,
 		"Scope" };
 	struct conf c;
 
@@ -304,6 +339,13 @@ what_a_schema_cannot_say_is_found(void **ctx)
 		  "<Add name='CKA_0x80000001'>"
 		  "0000000000000000000000000000000000000001</Add></Public>"
 		  "</Attributes>"), CONF_ERROR, 5, "too long" },
+		{ "owners that nothing names", WITH("<Pools><Default>\n"
+		  "<Scope>owner</Scope></Default></Pools>"), CONF_ERROR, 4,
+		    "nothing says whose a zone is" },
+		{ "short hook", REPO("<Hook timeout='PT0S'>/h</Hook>"),
+		    CONF_ERROR, 4, "timeout is not a duration it can be" },
+		{ "long hook", REPO("<Hook timeout='PT601S'>/h</Hook>"),
+		    CONF_ERROR, 4, "from PT1S to PT10M" },
 		{ "long serial",
 		    REPO("<TokenLabel>t</TokenLabel><TokenSerial>"
 		    "01234567890123456</TokenSerial>"), CONF_ERROR, 4,
@@ -423,6 +465,7 @@ main(void)
 		cmocka_unit_test(the_most_specific_pool_wins_for_each_setting),
 		cmocka_unit_test(manual_generation_gives_way_to_a_strategy),
 		cmocka_unit_test(a_scope_wins_over_share_keys_and_says_so_once),
+		cmocka_unit_test(settings_of_a_pool_say_what_a_shortage_means),
 		cmocka_unit_test(what_is_no_scope_is_refused),
 		cmocka_unit_test(a_pool_of_an_unknown_policy_is_an_error),
 		cmocka_unit_test(what_a_schema_cannot_say_is_found),

@@ -7,13 +7,15 @@
 
 #include "ksmpool/fd.h"
 #include "ksmpool/msg_conf.h"
+#include "ksmpool/zoneindex.h"
 
-#define POLICY_KASP                                                           \
-	"<KASP><Policy name='default'><Keys>"                                 \
+#define POLICY_KASP "<KASP>" POLICY_IN "</KASP>"
+#define POLICY_IN                                                             \
+	"<Policy name='default'><Keys>"                                       \
 	"<KSK><Algorithm>13</Algorithm><Lifetime>P365D</Lifetime>"            \
 	"<Repository>one</Repository></KSK>"                                  \
 	"<ZSK><Algorithm>13</Algorithm><Lifetime>P90D</Lifetime>"             \
-	"<Repository>one</Repository></ZSK></Keys></Policy></KASP>"
+	"<Repository>one</Repository></ZSK></Keys></Policy>"
 #define ZONES                                                                 \
 	"<ZoneList><Zone name='a.example'><Policy>default</Policy></Zone>"    \
 	"<Zone name='b.example'><Policy>default</Policy></Zone></ZoneList>"
@@ -73,7 +75,7 @@ teardown(void **ctx)
 {
 	static const char *const names[] = {
 		"module.so", "other.so", "kasp.xml", "zonelist.xml",
-		"conf.xml", "ksmpool.xml", "pin",
+		"conf.xml", "ksmpool.xml", "pin", "owners", "hook",
 	};
 	struct site *s = *ctx;
 	char path[256];
@@ -287,6 +289,215 @@ a_zone_list_is_bad_when_cut_or_faulty_and_may_be_empty(void **ctx)
 		assert_int_equal(l.conf.zonelist, cases[i].state);
 		assert_int_equal(l.conf.zonelist_errors > 0,
 		    cases[i].state == ZONELIST_BAD);
+		loaded_clear(&l);
+	}
+}
+
+#define OWNED(scope)                                                          \
+	"<Ksmpool><Policy><OpenDNSSEC>conf.xml</OpenDNSSEC>"                  \
+	"<OwnerFile>owners</OwnerFile></Policy><Pools><Default>"              \
+	"<Scope>" scope "</Scope></Default></Pools></Ksmpool>"
+
+static void
+an_owner_file_says_how_many_owners_there_are(void **ctx)
+{
+	static const struct {
+		const char *text; /* NULL: it is not there */
+		enum zonelist_state state;
+		int64_t owners;
+	} cases[] = {
+		{ "a.example x\nb.example x\n", ZONELIST_OK, 1 },
+		{ "a.example x\nb.example y\n", ZONELIST_OK, 2 },
+		{ "a.example x\nz.example x\n", ZONELIST_OK, 2 },
+		{ "# nobody\n", ZONELIST_EMPTY, 2 },
+		{ "", ZONELIST_EMPTY, 2 },
+		{ "a.example\n", ZONELIST_BAD, 2 },
+		{ "a.example x\nb.example", ZONELIST_BAD, 2 },
+		{ NULL, ZONELIST_VANISHED, 2 },
+	};
+	struct site *s = *ctx;
+	char path[256];
+
+	(void)snprintf(path, sizeof(path), "%s/owners", s->dir);
+	put(s, "ksmpool.xml", OWNED("owner"), 0644);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		bool bad = cases[i].state == ZONELIST_BAD ||
+		    cases[i].state == ZONELIST_VANISHED;
+		struct loaded l;
+
+		if (cases[i].text != NULL)
+			put(s, "owners", cases[i].text, 0644);
+		else
+			assert_int_equal(unlink(path), 0);
+		load(s, &l);
+		assert_string_equal(l.conf.owner_file, path);
+		assert_int_equal(l.conf.owners, cases[i].state);
+		assert_int_equal(l.conf.zonelist, ZONELIST_OK);
+		assert_int_equal(l.conf.zonelist_errors > 0, bad);
+		assert_int_equal(l.conf.errors, l.conf.zonelist_errors);
+		assert_int_equal(l.conf.policies[0].zones, 2);
+		assert_int_equal(l.conf.policies[0].owners, cases[i].owners);
+		assert_int_equal(l.conf.policies[0].keys[0].pool.scope,
+		    SCOPE_OWNER);
+		loaded_clear(&l);
+	}
+	/* without the file every zone is its own owner */
+	put(s, "ksmpool.xml", OWN(""), 0644);
+	{
+		struct loaded l;
+
+		load(s, &l);
+		assert_null(l.conf.owner_file);
+		assert_int_equal(l.conf.owners, ZONELIST_OK);
+		assert_int_equal(l.conf.policies[0].owners, 2);
+		loaded_clear(&l);
+	}
+}
+
+static void
+expect_zone(const struct zoneindex *zi, const char *zone, size_t policy,
+    const char *owner)
+{
+	struct zone_found found;
+	struct ksm_fail fail;
+
+	assert_int_equal(zoneindex_find(zi, zone, &found, &fail), KSM_OK);
+	assert_int_equal(found.policy, policy);
+	if (owner == NULL)
+		assert_null(found.owner);
+	else
+		assert_string_equal(found.owner, owner);
+}
+
+static void
+what_is_sent_knows_the_zones(void **ctx)
+{
+	struct site *s = *ctx;
+	struct inputs in = { .config = s->config, .index = true };
+	struct zoneindex *zi;
+	struct zone_found found;
+	struct ksm_fail fail;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWNED("zone"), 0644);
+	put(s, "kasp.xml", "<KASP><Policy name='first'/>"
+	    POLICY_IN "<Policy name='last'><Passthrough/></Policy></KASP>",
+	    0644);
+	put(s, "zonelist.xml", "<ZoneList>"
+	    "<Zone name='p.example'><Policy>last</Policy></Zone>"
+	    "<Zone name='a.example'><Policy>default</Policy></Zone>"
+	    "<Zone name='A.example.'><Policy>default</Policy></Zone>"
+	    "<Zone name='b.example'><Policy>default</Policy></Zone>"
+	    "</ZoneList>", 0644);
+	put(s, "owners", "b.example x\nz.example y\np.example y\n", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	/* a policy without keys is an error: nothing may be handed out */
+	assert_true(l.conf.errors > 0);
+	assert_int_equal(l.conf.zones_fd, -1);
+	loaded_clear(&l);
+
+	put(s, "kasp.xml", "<KASP>" POLICY_IN
+	    "<Policy name='last'><Passthrough/><Keys/></Policy></KASP>", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	if (l.conf.errors != 0) {
+		said_show(&l.conf);
+		fail_msg("errors");
+	}
+	assert_true(l.conf.zones_fd >= 0);
+	assert_int_equal(zoneindex_open(l.conf.zones_fd, &zi, &fail), KSM_OK);
+	assert_int_equal(zoneindex_zones(zi), 3);
+	assert_int_equal(zoneindex_policies(zi), l.conf.npolicies);
+	expect_zone(zi, "a.example", 0, NULL);
+	expect_zone(zi, "B.EXAMPLE", 0, "x");
+	expect_zone(zi, "p.example", 1, "y");
+	/* of the owner file alone */
+	assert_int_equal(zoneindex_find(zi, "z.example", &found, &fail),
+	    KSM_ENOENT);
+	zoneindex_close(zi);
+	loaded_clear(&l);
+
+	/* an empty list is one, too */
+	put(s, "zonelist.xml", "<ZoneList/>", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_true(l.conf.zones_fd >= 0);
+	loaded_clear(&l);
+	/* of a bad one nothing is known */
+	put(s, "zonelist.xml", "<ZoneList>", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_int_equal(l.conf.zones_fd, -1);
+	loaded_clear(&l);
+	put(s, "zonelist.xml", ZONES, 0644);
+	put(s, "owners", "a.example\n", 0644);
+	assert_int_equal(config_load(&in, &l, &fail), KSM_OK);
+	assert_int_equal(l.conf.zones_fd, -1);
+	loaded_clear(&l);
+	/* nobody asked */
+	put(s, "owners", "a.example x\n", 0644);
+	load(s, &l);
+	assert_int_equal(l.conf.zones_fd, -1);
+	loaded_clear(&l);
+}
+
+static void
+the_journal_is_no_database(void **ctx)
+{
+	static const char *const cases[] = {
+		"<Daemon>\n<HandoutJournal>" KSM_STATEDIR "/ksmpool.db"
+		"</HandoutJournal></Daemon>",
+		"<Daemon><Database>/x/h</Database>\n"
+		"<HandoutJournal>/x/h</HandoutJournal></Daemon>",
+	};
+	struct expect same = { "same", NULL, CONF_ERROR, 2,
+		"are the same file" };
+	struct site *s = *ctx;
+	struct loaded l;
+	char text[1024];
+
+	for (size_t i = 0; i < nitems(cases); i++) {
+		(void)snprintf(text, sizeof(text), OWN("%s"), cases[i]);
+		put(s, "ksmpool.xml", text, 0644);
+		load(s, &l);
+		expect_said(&same, &l.conf);
+		loaded_clear(&l);
+	}
+	put(s, "ksmpool.xml", OWN("<Daemon><StateDirectory>/s"
+	    "</StateDirectory></Daemon>"), 0644);
+	load(s, &l);
+	assert_int_equal(l.conf.errors, 0);
+	assert_string_equal(l.conf.handout_journal, "/s/handout.journal");
+	loaded_clear(&l);
+}
+
+static void
+a_hook_is_a_program_that_nobody_else_can_change(void **ctx)
+{
+	static const struct {
+		mode_t mode;
+		const char *words; /* NULL: it is good */
+	} cases[] = {
+		{ 0755, NULL }, { 0500, NULL },
+		{ 0644, "the hook is not a program" },
+		{ 0775, "others than its owner can change the hook" },
+		{ 0757, "others than its owner can change the hook" },
+	};
+	struct site *s = *ctx;
+	struct loaded l;
+
+	put(s, "ksmpool.xml", OWN("<RepositoryList><Repository name='one'>"
+	    "<Hook timeout='PT5S'>hook</Hook></Repository></RepositoryList>"),
+	    0644);
+	load(s, &l);
+	assert_non_null(said(&l.conf, "the hook is not on this host"));
+	assert_int_equal(l.conf.errors, 1);
+	loaded_clear(&l);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		put(s, "hook", "#!/bin/sh\n", cases[i].mode);
+		load(s, &l);
+		assert_int_equal(l.conf.errors, cases[i].words != NULL);
+		if (cases[i].words != NULL)
+			assert_non_null(said(&l.conf, cases[i].words));
+		assert_int_equal(l.conf.repositories[0].hook_timeout, 5);
+		assert_non_null(strstr(l.conf.repositories[0].hook, "/hook"));
 		loaded_clear(&l);
 	}
 }
@@ -590,6 +801,10 @@ main(void)
 		TEST(a_name_of_ours_twice_is_a_duplicate),
 		TEST(a_zone_list_that_is_not_there_is_vanished),
 		TEST(a_zone_list_is_bad_when_cut_or_faulty_and_may_be_empty),
+		TEST(an_owner_file_says_how_many_owners_there_are),
+		TEST(what_is_sent_knows_the_zones),
+		TEST(the_journal_is_no_database),
+		TEST(a_hook_is_a_program_that_nobody_else_can_change),
 		TEST(a_policy_file_that_is_broken_does_not_blame_the_zones),
 		TEST(pin_files_are_looked_at),
 		TEST(a_module_that_is_not_there_is_an_error_on_its_own_host),

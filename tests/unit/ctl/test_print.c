@@ -157,6 +157,10 @@ the_zone_list_says_what_is_in_force(void **ctx)
 		{ "{'zonelist':{'zones':9,'owners':2,'state':'ok',"
 		  "'in_force':'read'}}",
 		    "zone list      ok, 9 zones of 2 owners\n" },
+		{ "{'zonelist':{'zones':9,'owners':2,'state':'ok',"
+		  "'owner_file':'bad','in_force':'last-good'}}",
+		    "zone list      ok, owner file bad, the last good list "
+		    "stays in force with 9 zones of 2 owners\n" },
 		{ "{'zonelist':{'zones':9,'owners':null,'state':'ok',"
 		  "'in_force':'read'}}",
 		    "zone list      ok, 9 zones\n" },

@@ -1074,12 +1074,12 @@ status_counts_the_zones_that_are_in_force(void **ctx)
 	fake.conf.zones = 2;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
 	    "{\"zones\":2,\"owners\":null,\"state\":\"ok\","
-	    "\"in_force\":\"read\"}");
+	    "\"owner_file\":null,\"in_force\":\"read\"}");
 	fake.conf.zones = 0; /* of the file; the policy keeps its count */
 	fake.conf.zonelist = ZONELIST_VANISHED;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
 	    "{\"zones\":2,\"owners\":null,\"state\":\"vanished\","
-	    "\"in_force\":\"last-good\"}");
+	    "\"owner_file\":null,\"in_force\":\"last-good\"}");
 	fake.conf.zonelist = ZONELIST_BAD;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION, "\"bad\"");
 	fake.conf.zonelist = ZONELIST_EMPTY;
@@ -1088,14 +1088,24 @@ status_counts_the_zones_that_are_in_force(void **ctx)
 	fake.policy.zones = 0; /* reload --allow-empty */
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
 	    "{\"zones\":0,\"owners\":null,\"state\":\"empty\","
-	    "\"in_force\":\"read\"}");
+	    "\"owner_file\":null,\"in_force\":\"read\"}");
 	fake.policy.zones = 3;
 	fake.policy.owners = 2;
 	fake.conf.owner_file = strdup("/etc/ksmpool/owners");
 	fake.conf.zonelist = ZONELIST_OK;
 	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
 	    "{\"zones\":3,\"owners\":2,\"state\":\"ok\","
-	    "\"in_force\":\"read\"}");
+	    "\"owner_file\":\"ok\",\"in_force\":\"read\"}");
+	fake.conf.owners = ZONELIST_VANISHED;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
+	    "\"owner_file\":\"vanished\",\"in_force\":\"last-good\"");
+	fake.conf.owners = ZONELIST_EMPTY;
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_ATTENTION,
+	    "\"owner_file\":\"empty\",\"in_force\":\"last-good\"");
+	fake.policy.owners = 3; /* reload --allow-empty */
+	expect_result(ask(*ctx, Q("status", "{}")), CTL_OK,
+	    "\"owner_file\":\"empty\",\"in_force\":\"read\"");
+	fake.conf.owners = ZONELIST_OK;
 	free(fake.conf.owner_file);
 	fake.conf.owner_file = NULL;
 }

@@ -201,8 +201,8 @@ static void
 the_last_zone_counts_replace_those_before(void **ctx)
 {
 	struct bed *b = *ctx;
-	struct zone_count in[3] = { { "default", 1000000 }, { "", 0 },
-		{ "it's \"lab\"", 7 } }, *z = NULL;
+	struct zone_count in[3] = { { "default", 1000000, 999 }, { "", 0, 0 },
+		{ "it's \"lab\"", 7, 7 } }, *z = NULL;
 	ksm_time when = -1;
 	size_t n = 99;
 
@@ -226,6 +226,7 @@ the_last_zone_counts_replace_those_before(void **ctx)
 			k++;
 		assert_true(k < n);
 		assert_int_equal(z[k].zones, in[i].zones);
+		assert_int_equal(z[k].owners, in[i].owners);
 	}
 	free(z);
 
@@ -241,9 +242,10 @@ static void
 zone_counts_that_cannot_be_leave_the_last_good_ones(void **ctx)
 {
 	struct bed *b = *ctx;
-	struct zone_count good = { "default", 5 };
-	struct zone_count twice[2] = { { "a", 1 }, { "a", 2 } };
-	struct zone_count negative = { "a", -1 };
+	struct zone_count good = { "default", 5, 5 };
+	struct zone_count twice[2] = { { "a", 1, 1 }, { "a", 2, 2 } };
+	struct zone_count negative = { "a", -1, 0 };
+	struct zone_count nobody = { "a", 1, -1 };
 	struct zone_count *z;
 	ksm_time when;
 	size_t n;
@@ -254,6 +256,9 @@ zone_counts_that_cannot_be_leave_the_last_good_ones(void **ctx)
 	    KSM_ESTORE);
 	assert_true(store_batch_lost(b->st));
 	assert_int_equal(store_zones_put(b->st, &negative, 1, T0, &b->fail),
+	    KSM_ESTORE);
+	assert_true(store_batch_lost(b->st));
+	assert_int_equal(store_zones_put(b->st, &nobody, 1, T0, &b->fail),
 	    KSM_ESTORE);
 	assert_true(store_batch_lost(b->st));
 	ok(b, store_zones_get(b->st, &z, &n, &when, &b->fail));
