@@ -26,8 +26,8 @@ key_next()
 {
 	requests=$((requests + 1))
 	ctl --json take --zone "$1" --role "$2" --algorithm "$3" \
-	    --request "take-$requests" |
-	    jq --arg request "take-$requests" '.keys[0] + { $request }'
+	    --policy $pool_policy --request "take-$requests" |
+	    jq -e --arg request "take-$requests" '.keys[0] // empty | . + { $request }'
 }
 
 # consume KEY-FILE CONSUMER [DIRECTORY]: what its signer is given. A key that
@@ -40,8 +40,8 @@ consume()
 		return
 	fi
 	ctl take --zone "$(jq -r .zone "$1")" --role "$(jq -r .role "$1")" \
-	    --algorithm "$(jq -r .algorithm "$1")" --request "$_request" \
-	    --for "$2" ${3:+--directory "$3"}
+	    --algorithm "$(jq -r .algorithm "$1")" --policy $pool_policy \
+	    --request "$_request" --for "$2" ${3:+--directory "$3"}
 }
 
 altered()

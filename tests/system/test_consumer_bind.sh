@@ -1,7 +1,9 @@
 #!/bin/sh
 # BIND's own programs read the files that are written for it, and agree on the
 # records. Those before 9.20 can open no key in a token without an engine: they
-# get the same file with the private key of a pair that lies in a file.
+# get the same file with the private key of a pair that lies in a file. Where
+# there is a BIND of 9.20 or later and OpenSSL's pkcs11-provider (also named by
+# KSM_PKCS11_PROVIDER), a zone is signed with the keys in the token.
 set -u
 for tool in dnssec-settime dnssec-dsfromkey dnssec-keygen; do
 	command -v $tool >/dev/null 2>&1 || {
@@ -12,7 +14,9 @@ done
 # shellcheck source=tests/system/consumer_lib.sh
 . "$(dirname "$0")/consumer_lib.sh"
 
-keys_make 1 "$(kasp_key KSK 13 256 P1Y)" "$(kasp_key ZSK 8 1024 P90D)" \
+keys_make 2 "$(kasp_key KSK 13 256 P1Y)" "$(kasp_key ZSK 13 256 P90D)" \
+    "$(kasp_key KSK 8 2048 P1Y)" "$(kasp_key ZSK 8 1024 P90D)" \
+    "$(kasp_key KSK 15 256 P1Y)" "$(kasp_key ZSK 15 256 P90D)" \
     "$(kasp_key CSK 15 256 P1Y)"
 mkdir "$dir/keys" "$dir/soft" "$dir/ours" || exit 1
 
@@ -121,4 +125,63 @@ try ECDSAP256SHA256 256 . KSK
 try ECDSAP384SHA384 384 0/25.2.0.192.in-addr.arpa
 # shellcheck disable=SC2016 # it is a name
 try ED25519 256 '_a\200\$(id)\.b.example' KSK
+
+# ---- the keys in the token, where BIND can -------------------------------
+
+provider=
+for f in "${KSM_PKCS11_PROVIDER:-}" /usr/lib/*/ossl-modules/pkcs11.so \
+    /usr/lib64/ossl-modules/pkcs11.so; do
+	[ -n "$provider" ] || [ ! -f "$f" ] || provider=$f
+done
+version=$(dnssec-settime -V 2>&1 | sed -n 's/.* 9\.\([0-9]*\)\..*/\1/p')
+if [ -z "$provider" ] || [ "${version:-0}" -lt 20 ]; then
+	ok "no BIND of 9.20 or later with pkcs11-provider: not tried in a token"
+	daemon_stop
+	exit 0
+fi
+cat >"$dir/openssl.cnf" <<CONF
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = default_sect
+pkcs11 = pkcs11_sect
+[default_sect]
+activate = 1
+[pkcs11_sect]
+module = $provider
+pkcs11-module-path = $module
+pkcs11-module-load-behavior = early
+pkcs11-module-quirks = no-deinit
+pkcs11-module-token-pin = file:$dir/pin
+activate = 1
+CONF
+for kind in ECDSAP256SHA256:13 RSASHA256:8 ED25519:15; do
+	alg=${kind%:*}
+	zone=$(echo "$alg" | tr '[:upper:]' '[:lower:]').example
+	zone_text "$zone" >"$dir/$zone"
+	set --
+	for role in KSK ZSK; do
+		key_next "$zone" $role "$alg" >"$dir/key" || fail "$alg $role"
+		consume "$dir/key" bind "$dir/keys" >"$dir/files" ||
+		    fail "$alg $role: no files"
+		file=$(sed -n 's/\.key$//p' "$dir/files")
+		OPENSSL_CONF=$dir/openssl.cnf dnssec-settime -p all "$file" \
+		    >"$dir/out" 2>&1 || {
+			cat "$dir/out"
+			fail "$alg $role: BIND finds it in the token"
+		}
+		equal "$alg $role: in the token, with no time but Created" \
+		    "$(grep -v UNSET "$dir/out" | cut -d : -f 1)" "Created"
+		cat "$file.key" >>"$dir/$zone"
+		set -- "$@" "$file"
+	done
+	OPENSSL_CONF=$dir/openssl.cnf dnssec-signzone -d "$dir" -o "$zone" \
+	    -f "$dir/$zone.signed" "$dir/$zone" "$@" >"$dir/out" 2>&1 || {
+		cat "$dir/out"
+		fail "$alg: a zone is signed"
+	}
+	ok "$alg: a zone is signed with the keys in the token"
+	check "$alg: dnssec-verify" dnssec-verify -o "$zone" "$dir/$zone.signed"
+done
 daemon_stop
