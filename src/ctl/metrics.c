@@ -374,6 +374,7 @@ void
 metrics_print(FILE *out, const json_t *doc)
 {
 	const json_t *repositories = json_object_get(doc, "repositories");
+	const json_t *handouts = json_object_get(doc, "handouts");
 
 	plain(out, "ksmpool_up", "gauge", "1 if the daemon answered.",
 	    doc != NULL);
@@ -405,6 +406,12 @@ metrics_print(FILE *out, const json_t *doc)
 	plain(out, "ksmpool_database_trouble", "gauge",
 	    "1 while the database cannot be written.",
 	    doc_known(doc, "database"));
+	plain(out, "ksmpool_handouts_total", "counter",
+	    "Keys handed out or marked used, of all time.",
+	    doc_number(handouts, "number"));
+	plain(out, "ksmpool_handouts_locked", "gauge",
+	    "1 while nothing is handed out until an operator has looked.",
+	    doc_flag(handouts, "locked"));
 	pools_print(out, json_object_get(doc, "pools"));
 	statuses_print(out, repositories);
 	repository_gauges_print(out, repositories, "name", repository_gauges,

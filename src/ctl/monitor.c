@@ -302,12 +302,17 @@ backups_sum(const struct monitor_want *want, const json_t *doc, char *out,
 static void
 daemon_judge(struct verdict *v, const json_t *doc)
 {
+	const json_t *handouts = json_object_get(doc, "handouts");
+
 	if (doc_known(doc, "database"))
 		verdict_add(v, MONITOR_CRITICAL, "database: %s",
 		    doc_text(doc, "database"));
 	if (doc_known(doc, "clock"))
 		verdict_add(v, MONITOR_CRITICAL, "clock: %s",
 		    doc_text(doc, "clock"));
+	if (doc_flag(handouts, "locked"))
+		verdict_add(v, MONITOR_CRITICAL, "nothing is handed out: %s",
+		    doc_text_or(handouts, "reason", "no reason given"));
 	if (doc_flag(doc, "older_zonelist"))
 		verdict_add(v, MONITOR_WARNING,
 		    "an older zone list stays in force");

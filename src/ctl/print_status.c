@@ -251,6 +251,7 @@ print_status(FILE *out, const json_t *doc)
 	const json_t *zonelist = json_object_get(doc, "zonelist"), *name;
 	const json_t *required =
 	    json_object_get(json_object_get(doc, "backup"), "required");
+	const json_t *handouts = json_object_get(doc, "handouts");
 	struct notes n = { .text = "" };
 	char human[DURATION_TEXT];
 	size_t i;
@@ -277,6 +278,12 @@ print_status(FILE *out, const json_t *doc)
 		fact(out, "RequireBackup", n.text);
 	json_array_foreach(json_object_get(doc, "backups"), i, name)
 		backup_fact(out, name);
+	n.text[0] = '\0';
+	notes_add(&n, "%" PRId64, doc_number(handouts, "number"));
+	if (doc_flag(handouts, "locked"))
+		notes_add(&n, "locked: %s",
+		    doc_text_or(handouts, "reason", "no reason given"));
+	fact(out, "hand-outs", n.text);
 	(void)fputc('\n', out);
 	print_repositories(out, doc);
 	(void)fputc('\n', out);
@@ -301,6 +308,10 @@ trouble_status(FILE *out, const json_t *doc)
 		zonelist_notes(zonelist, &zones);
 		notes_add(&first, "zone list: %s", zones.text);
 	}
+	o = json_object_get(doc, "handouts");
+	if (doc_flag(o, "locked") && more++ < 0)
+		notes_add(&first, "nothing is handed out: %s",
+		    doc_text_or(o, "reason", "no reason given"));
 	list = json_object_get(doc, "repositories");
 	json_array_foreach(list, i, o) {
 		if (strcmp(doc_text(o, "status"), "ok") == 0 ||

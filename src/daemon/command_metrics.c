@@ -123,7 +123,8 @@ metrics_start(struct command_call *call)
 	char clock[256] = "", database[256] = "";
 	ksm_time newest = 0;
 	enum ksm_err err;
-	bool older;
+	bool older, locked;
+	json_t *handouts;
 
 	if (plan == NULL)
 		return;
@@ -144,8 +145,10 @@ metrics_start(struct command_call *call)
 	if (!engine_store_trouble(e, database))
 		database[0] = '\0';
 	older = lists_are_last_good(conf);
+	handouts = handouts_json(e, &locked);
 	result_send(call, CTL_OK,
-	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:o, s:o, s:o}",
+	    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:o, s:o, s:o,"
+		" s:o}",
 		"daemon_version", face->version,
 		"now_s", (json_int_t)clock_wall(),
 		"started_s", (json_int_t)face->started,
@@ -156,6 +159,7 @@ metrics_start(struct command_call *call)
 		"paused", pause.until != 0,
 		"clock", text_or_null(clock),
 		"database", text_or_null(database),
+		"handouts", handouts,
 		"bounds_ms", bounds_json()));
 }
 

@@ -77,9 +77,9 @@ status_start(struct command_call *call)
 	struct ksm_fail fail = { .text = "" };
 	struct store_run run;
 	char clock[256] = "", store[256] = "", trouble[256];
-	json_t *last = NULL, *backup = NULL, *pool;
+	json_t *last = NULL, *backup = NULL, *pool, *handouts;
 	enum ksm_err err;
-	bool fine;
+	bool fine, locked;
 
 	plan = plan_in_force(call, &conf);
 	if (plan == NULL)
@@ -124,11 +124,14 @@ status_start(struct command_call *call)
 		fine = false; /* no key is made while it lasts */
 	if (engine_store_trouble(face->engine, store))
 		fine = false;
+	handouts = handouts_json(face->engine, &locked);
+	if (locked)
+		fine = false;
 	if (lists_are_last_good(conf))
 		fine = false; /* zones may have come that nobody counts */
 	result_send(call, fine ? CTL_OK : CTL_ATTENTION,
 	    json_pack("{s:s, s:I, s:o, s:I, s:o, s:o,"
-		" s:o, s:o, s:o, s:{s:O}, s:O}",
+		" s:o, s:o, s:o, s:{s:O}, s:o, s:O}",
 		"daemon_version", face->version,
 		"pid", (json_int_t)getpid(),
 		"started", time_json(face->started),
@@ -139,6 +142,7 @@ status_start(struct command_call *call)
 		"database", text_or_null(store),
 		"paused", pause_json(face->engine),
 		"backup", "required", backup,
+		"handouts", handouts,
 		"last_run", last));
 out:
 	json_decref(backup);

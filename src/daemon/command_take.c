@@ -571,17 +571,28 @@ handout_list_more(struct command_call *call)
 	free(page);
 }
 
-static void
-handout_status_start(struct command_call *call)
+json_t *
+handouts_json(struct engine *e, bool *locked)
 {
 	struct handouts_view view;
 
-	engine_handouts_view(call->face->engine, &view);
-	result_send(call, view.locked ? CTL_ATTENTION : CTL_OK,
-	    json_pack("{s:{s:I, s:o, s:b, s:o}}", "handouts", "number",
-		(json_int_t)view.number, "journal", ctl_text(view.journal),
-		"locked", (int)view.locked, "reason",
-		text_or_null(view.reason)));
+	engine_handouts_view(e, &view);
+	*locked = view.locked;
+	return json_pack("{s:I, s:o, s:b, s:o}",
+	    "number", (json_int_t)view.number,
+	    "journal", ctl_text(view.journal),
+	    "locked", (int)view.locked,
+	    "reason", text_or_null(view.reason));
+}
+
+static void
+handout_status_start(struct command_call *call)
+{
+	bool locked;
+	json_t *handouts = handouts_json(call->face->engine, &locked);
+
+	result_send(call, locked ? CTL_ATTENTION : CTL_OK,
+	    json_pack("{s:o}", "handouts", handouts));
 }
 
 static void

@@ -58,7 +58,8 @@ no_daemon_is_still_a_whole_answer(void **ctx)
 static const char whole[] =
     "{\"daemon_version\":\"1.2\",\"started_s\":7,\"last_topup_s\":8,"
     "\"newest_key_s\":9,\"zones\":3,\"older_zonelist\":true,\"paused\":false,"
-    "\"clock\":\"it is behind\",\"database\":null,\"bounds_ms\":[5,2500],"
+    "\"clock\":\"it is behind\",\"database\":null,"
+    "\"handouts\":{\"number\":12,\"locked\":true},\"bounds_ms\":[5,2500],"
     "\"pools\":[{\"policy\":\"a\\\"b\\\\c\\nd\",\"role\":\"ZSK\","
     "\"repository\":\"r\",\"algorithm\":\"ED25519\",\"size\":256,"
     "\"level\":\"low\",\"required\":10,\"critical\":3,\"low_water\":8,"
@@ -91,6 +92,8 @@ every_number_has_its_line(void **ctx)
 		"ksmpool_paused 0",
 		"ksmpool_clock_trouble 1",
 		"ksmpool_database_trouble 0",
+		"ksmpool_handouts_total 12",
+		"ksmpool_handouts_locked 1",
 		"ksmpool_pool_keys" LABELS ",state=\"ready\"} 6",
 		"ksmpool_pool_keys" LABELS ",state=\"taken\"} 2",
 		"ksmpool_pool_required_keys" LABELS "} 10",

@@ -69,6 +69,7 @@ status_is_three_tables(void **ctx)
 	    "'last_run':{'cause':'topup','uid':0,"
 	    "'started':'2026-11-25T13:00:00Z','ended':'2026-11-25T13:00:40Z',"
 	    "'wanted':38,'made':36,'failed':0,'held':2},"
+	    "'handouts':{'number':12,'locked':false,'reason':null},"
 	    "'repositories':[" REPOSITORY(
 		"ok", "") "],"
 			  "'pools':[" POOL(
@@ -81,6 +82,7 @@ status_is_three_tables(void **ctx)
 	    "last run       topup by uid 0, 2026-11-25T13:00:00Z to "
 	    "2026-11-25T13:00:40Z, made 36 of 38, 2 held back\n"
 	    "RequireBackup  SoftHSM\n"
+	    "hand-outs      12\n"
 	    "\n"
 	    "REPOSITORY  STATUS  TOKEN       SERIAL  WORKERS  BUSY  PAIRS  "
 	    "CAPACITY  LAST LOOK             REMARKS\n"
