@@ -91,9 +91,8 @@ ticket_reach(struct engine *e, struct ticket *t, size_t pool)
 	    (p->make == 0 && p->stock[KEY_UNKNOWN] == 0))
 		return;
 	run->ticket = t->number;
-	/* Those already asked for are counted when they are made. */
 	t->state.wanted += (p->make < left ? p->make : left) +
-	    p->stock[KEY_INTENDED] + p->stock[KEY_UNKNOWN];
+	    p->stock[KEY_UNKNOWN];
 	run->explicit = true;
 	if (run->left < left)
 		run->left = left;
@@ -165,6 +164,8 @@ engine_topup(struct engine *e, const struct topup_want *want, int64_t *ticket,
 		run->bad = 0;
 		run->trouble[0] = '\0';
 		run->automatic = false;
+		/* Those on their way are counted when they are made. */
+		t->state.wanted += e->plan.pools[i].stock[KEY_INTENDED];
 		ticket_reach(e, t, i);
 		if (!look_fresh(e, t, i) && dispatch_repo(e, &e->plan.pools[i]))
 			dispatch_repo(e, &e->plan.pools[i])->look_wanted = true;
