@@ -93,6 +93,8 @@ static void
 print_last_run(FILE *out, const json_t *run)
 {
 	struct notes n = { .text = "" };
+	int64_t made = doc_number(run, "made");
+	int64_t wanted = doc_number(run, "wanted");
 
 	if (!json_is_object(run)) {
 		fact(out, "last run", "none yet");
@@ -105,8 +107,9 @@ print_last_run(FILE *out, const json_t *run)
 		notes_add(&n, "%s", doc_text(run, "cause"));
 	notes_add(
 	    &n, "%s to %s", doc_text(run, "started"), doc_text_or(run, "ended", "now"));
-	notes_add(&n, "made %" PRId64 " of %" PRId64, doc_number(run, "made"),
-	    doc_number(run, "wanted"));
+	/* Keys that were taken while it ran are made, too. */
+	notes_add(&n, "made %" PRId64 " of %" PRId64, made,
+	    made > wanted ? made : wanted);
 	if (doc_number(run, "failed") != 0)
 		notes_add(&n, "%" PRId64 " failed", doc_number(run, "failed"));
 	if (doc_number(run, "held") != 0)
@@ -239,9 +242,11 @@ backup_fact(FILE *out, const json_t *b)
 	else if (doc_known(b, "first_out") && !doc_flag(b, "suffices") &&
 	    (last || doc_flag(b, "required")))
 		notes_add(&n,
-		    "backed-up keys do not suffice now, %s runs out first: "
-		    "back up now",
-		    doc_text(b, "first_out"));
+		    "backed-up keys do not suffice now, %s runs out first: %s",
+		    doc_text(b, "first_out"),
+		    doc_number(b, "first_out_uncovered") > 0
+			? "back up now"
+			: "let it be filled, then back up");
 	fact(out, "backup", n.text);
 }
 

@@ -48,9 +48,14 @@ print_dry_run(FILE *out, const json_t *doc)
 static void
 print_made(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "made %" PRId64 " of %" PRId64 " %s",
-	    doc_number(doc, "made"), doc_number(doc, "wanted"),
-	    plural(doc_number(doc, "wanted"), "key", "keys"));
+	int64_t made = doc_number(doc, "made");
+	int64_t wanted = doc_number(doc, "wanted");
+
+	/* Keys that were taken while it ran are made, too. */
+	if (wanted < made)
+		wanted = made;
+	(void)fprintf(out, "made %" PRId64 " of %" PRId64 " %s", made, wanted,
+	    plural(wanted, "key", "keys"));
 	if (doc_number(doc, "failed") != 0)
 		(void)fprintf(
 		    out, ", %" PRId64 " failed", doc_number(doc, "failed"));

@@ -107,10 +107,15 @@ status_says_what_backups_are_good_for(void **ctx)
 		    "hsm: no backup on record: 58 keys uncovered, the oldest "
 		    "of 2026-11-25T13:00:00Z\n" },
 		{ "'last':null,'uncovered':1,'suffices':false,"
-		  "'required':true,'first_out':'a/KSK'",
+		  "'required':true,'first_out':'a/KSK','first_out_uncovered':1",
 		    "hsm: no backup on record: 1 key uncovered, the oldest of "
 		    "an unknown time, backed-up keys do not suffice now, a/KSK "
 		    "runs out first: back up now\n" },
+		{ "'last':'THEN','last_label':'monday','uncovered':0,"
+		  "'suffices':false,'first_out':'a/KSK','first_out_uncovered':0",
+		    "hsm: last begun THEN (monday), 0 keys uncovered, "
+		    "backed-up keys do not suffice now, a/KSK runs out first: "
+		    "let it be filled, then back up\n" },
 		{ "'last':'THEN','last_label':'monday','uncovered':0,"
 		  "'suffices':true,'lasts_until':'LATER','first_out':'a/KSK'",
 		    "hsm: last begun THEN (monday), 0 keys uncovered, "
