@@ -54,6 +54,7 @@ struct take {
 	/* a choice that takes several turns */
 	int64_t cursor, seen, unfit, clashes;
 	bool unbacked; /* it looks at keys in no backup, too */
+	bool waits;    /* the log has why */
 	ksm_msec looked;
 	struct take *next;
 };
@@ -508,6 +509,9 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 		}
 	}
 	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
+	if (!t->waits)
+		log_notice("take for zone %s waits: %s", t->zone, text);
+	t->waits = true;
 }
 
 /* They are chosen: on disk as `taking` before anything else happens. */
