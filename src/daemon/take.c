@@ -530,19 +530,21 @@ choice_commit(struct engine *e, struct take *t)
 	}
 	if (!t->lent) {
 		(void)snprintf(why, sizeof(why), "for zone %.200s", t->zone);
-		err = batch_commit(e) ? keys_move(e, t, KEY_READY, KEY_TAKING,
-					     why, &fail)
-				      : KSM_ESTORE;
+		if (!batch_commit(e)) {
+			choice_reset(t);
+			return; /* tried again when the database is back */
+		}
+		err = keys_move(e, t, KEY_READY, KEY_TAKING, why, &fail);
 		/* Somebody retired one of them meanwhile: once more. */
 		if (err == KSM_ENOENT) {
 			store_rollback(e->store);
 			choice_reset(t);
 			return;
 		}
-		if (err == KSM_ESTORE || !batch_stored(e, err, &fail,
-			"take keys") || !batch_commit(e)) {
+		if (!batch_stored(e, err, &fail, "take keys") ||
+		    !batch_commit(e)) {
 			choice_reset(t);
-			return; /* tried again when the database is back */
+			return;
 		}
 	}
 	t->step = t->want.outside != NULL ? TAKE_PROVEN : TAKE_CHOSEN;
