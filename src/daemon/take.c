@@ -54,6 +54,7 @@ struct take {
 	/* a choice that takes several turns */
 	int64_t cursor, seen, unfit, clashes;
 	bool unbacked; /* it looks at keys in no backup, too */
+	bool waits;    /* the log has why */
 	ksm_msec looked;
 	struct take *next;
 };
@@ -508,6 +509,9 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 		}
 	}
 	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
+	if (!t->waits)
+		log_notice("take for zone %s waits: %s", t->zone, text);
+	t->waits = true;
 }
 
 /* They are chosen: on disk as `taking` before anything else happens. */
@@ -526,19 +530,21 @@ choice_commit(struct engine *e, struct take *t)
 	}
 	if (!t->lent) {
 		(void)snprintf(why, sizeof(why), "for zone %.200s", t->zone);
-		err = batch_commit(e) ? keys_move(e, t, KEY_READY, KEY_TAKING,
-					     why, &fail)
-				      : KSM_ESTORE;
+		if (!batch_commit(e)) {
+			choice_reset(t);
+			return; /* tried again when the database is back */
+		}
+		err = keys_move(e, t, KEY_READY, KEY_TAKING, why, &fail);
 		/* Somebody retired one of them meanwhile: once more. */
 		if (err == KSM_ENOENT) {
 			store_rollback(e->store);
 			choice_reset(t);
 			return;
 		}
-		if (err == KSM_ESTORE || !batch_stored(e, err, &fail,
-			"take keys") || !batch_commit(e)) {
+		if (!batch_stored(e, err, &fail, "take keys") ||
+		    !batch_commit(e)) {
 			choice_reset(t);
-			return; /* tried again when the database is back */
+			return;
 		}
 	}
 	t->step = t->want.outside != NULL ? TAKE_PROVEN : TAKE_CHOSEN;
