@@ -99,8 +99,9 @@ equal "required for thirty years" "$(required)" \
     $((7 * (31 + 1) + 7 * (122 + 1)))
 ctl topup --max 3 --wait >/dev/null 2>&1
 check "then it rests" ctl pause
-until_true 10 sh -c "'$build/ksmctl' --socket '$sock' --json status |
-    jq -e '[.repositories[].busy, .pools[].coming] | add == 0' >/dev/null" ||
+# A key that was made just then waits for its look until the pause is over.
+until_true 30 sh -c "'$build/ksmctl' --socket '$sock' --json status |
+    jq -e '[.repositories[] | .busy, .settling] | add == 0' >/dev/null" ||
     fail "it does not come to rest"
 ctl --json key list --created-after 2039-01-01T00:00:00Z >"$dir/list"
 new=$(jq '.keys | length' "$dir/list")
