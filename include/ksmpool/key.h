@@ -54,6 +54,10 @@ bool key_state_may(enum key_state from, enum key_state to);
 bool key_state_living(enum key_state state);
 /* Counts as "on its way or there" when deciding how many to make. */
 bool key_state_stock(enum key_state state);
+/* Why a pair in that state is not destroyed on request; NULL: it may be. */
+const char *key_state_destroy_not(enum key_state state);
+/* May a half be cleaned whose row is in that state? KEY__STATES: no row. */
+bool key_state_half_may_go(enum key_state state);
 
 void key_id_format(const struct key_id *id, char out[KEY_ID_HEX]);
 /* Exactly 32 hex digits, either case. */

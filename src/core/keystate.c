@@ -198,3 +198,42 @@ key_state_stock(enum key_state state)
 	}
 	return false;
 }
+
+const char *
+key_state_destroy_not(enum key_state state)
+{
+	switch (state) {
+	case KEY_READY:
+	case KEY_SURPLUS:
+	case KEY_QUARANTINED:
+	case KEY_RETIRED:
+	case KEY_DESTROYING:
+		return NULL;
+	case KEY_INTENDED:
+	case KEY_UNKNOWN:
+	case KEY_MADE:
+		return "it is not settled yet; ask again when it is ready";
+	case KEY_TAKING:
+		return "it is being handed out";
+	case KEY_TAKEN:
+		return "a zone may use it; retire it first (ksmctl key "
+		       "retire)";
+	case KEY_MISSING:
+		return "it is not in the token";
+	case KEY_GONE:
+		return "it never came to be";
+	case KEY_CONSUMED:
+	case KEY_DESTROYED:
+	case KEY__STATES:
+		break;
+	}
+	return "it is destroyed already";
+}
+
+bool
+key_state_half_may_go(enum key_state state)
+{
+	return state == KEY__STATES || state == KEY_GONE ||
+	    state == KEY_DESTROYED || state == KEY_CONSUMED ||
+	    state == KEY_DESTROYING || state == KEY_QUARANTINED;
+}

@@ -19,6 +19,9 @@
 #define READERS_EVERY  (60 * 1000) /* ms between inventories of readers */
 #define SETTLE_MOST    (10 * 60 * 1000) /* ms until adopt stops waiting */
 
+/* When readers, all of them together, may take an inventory again. */
+static ksm_msec readers_next;
+
 /*
  *   inventory          each repository: INVENTORY, its pages, the next
  *   inventory adopt    INVENTORY, a row, wait until it is settled
@@ -215,7 +218,8 @@ inventory_ask(struct command_call *call)
 		.who = call_actor(call) };
 
 	want.repository = c->repositories[c->at];
-	(void)errand_ask(call, &want);
+	if (errand_ask(call, &want) && !call->may_act)
+		readers_next = clock_steady() + READERS_EVERY;
 }
 
 /*
@@ -225,21 +229,14 @@ inventory_ask(struct command_call *call)
 static bool
 inventory_may(struct command_call *call)
 {
-	static ksm_msec next; /* of all readers together */
-	ksm_msec now = clock_steady();
+	ksm_msec left = readers_next - clock_steady();
 
-	if (call->may_act)
+	if (call->may_act || left <= 0)
 		return true;
-	if (now < next) {
-		command_fail(call, CTL_FAILED, "busy",
-		    "operators are not held up",
-		    "readers may take one inventory a minute; the next in "
-		    "%lld s",
-		    (long long)((next - now + 999) / 1000));
-		return false;
-	}
-	next = now + READERS_EVERY;
-	return true;
+	command_fail(call, CTL_FAILED, "busy", "operators are not held up",
+	    "readers may take one inventory a minute; the next in %lld s",
+	    (long long)((left + 999) / 1000));
+	return false;
 }
 
 static void
@@ -585,11 +582,11 @@ clean_refusal(const struct errand_found *f)
 		return "it is whole and on record, or not in the token";
 	if (f->sort == FOUND_FOREIGN)
 		return "its id is not of this installation";
+	if (f->sort == FOUND_ELSEWHERE)
+		return "it is on record in another repository";
 	if (f->sort != FOUND_HALF)
 		return "it is no half";
-	if (f->on_record && f->state != KEY_GONE &&
-	    f->state != KEY_DESTROYED && f->state != KEY_CONSUMED &&
-	    f->state != KEY_DESTROYING && f->state != KEY_QUARANTINED)
+	if (f->on_record && !key_state_half_may_go(f->state))
 		return "it is on record as a key in use or for use";
 	return NULL;
 }
@@ -651,35 +648,6 @@ clean_poll(struct command_call *call)
 
 /* ---- key destroy ------------------------------------------------------ */
 
-/* Would it be destroyed? The engine asks again, and the token. */
-static const char *
-destroy_refusal(enum key_state state)
-{
-	switch (state) {
-	case KEY_READY:
-	case KEY_SURPLUS:
-	case KEY_QUARANTINED:
-	case KEY_RETIRED:
-	case KEY_DESTROYING:
-		return NULL;
-	case KEY_TAKEN:
-	case KEY_TAKING:
-		return "a zone may use it; retire it first (ksmctl key retire)";
-	case KEY_MISSING:
-		return "it is not in the token";
-	case KEY_DESTROYED:
-	case KEY_CONSUMED:
-	case KEY_GONE:
-		return "it is history already";
-	case KEY_INTENDED:
-	case KEY_UNKNOWN:
-	case KEY_MADE:
-	case KEY__STATES:
-		break;
-	}
-	return "it is being made or settled; ask again when that is done";
-}
-
 static bool
 destroy_one(struct command_call *call, const char *text, bool dry)
 {
@@ -703,7 +671,7 @@ destroy_one(struct command_call *call, const char *text, bool dry)
 		goto out;
 	}
 	if (err == KSM_OK)
-		why = destroy_refusal(key->state);
+		why = key_state_destroy_not(key->state);
 	if (dry || why != NULL)
 		item_send(call, "keys",
 		    json_pack("{s:o, s:b, s:o, s:o}", "id", ctl_text(text),

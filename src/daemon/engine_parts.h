@@ -1,7 +1,8 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
- * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c, take.c
- * with handouts.c, view.c, order.c, and under them batch.c, stock.c, repo.c and metric.c.
+ * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c with
+ * errand_found.c and errand_item.c, take.c with handouts.c, view.c, order.c,
+ * and under them batch.c, stock.c, repo.c and metric.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -50,6 +51,7 @@
 #define LOCKED_LONG_MS	(120 * 1000) /* nobody waits for it any longer */
 #define PLACE_MS	1000 /* between looks at the file of the database */
 #define ERRAND_DEATHS	3    /* workers that one errand may lose */
+#define DEADLINE_GONE	120  /* s, of a repository not configured any more */
 
 struct slot {
 	worker_no no; /* 0: no process */
@@ -373,6 +375,9 @@ bool repo_worker_start(struct engine *e, struct repo *r, struct slot *s,
     enum worker_purpose purpose);
 bool repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
     const struct hsm_msg *m, int64_t deadline);
+/* Ask for a signature over a challenge, by the key that the row names. */
+void repo_prove(struct engine *e, struct repo *r, struct slot *s,
+    const struct store_key *key);
 void repo_worker_leave(struct engine *e, struct slot *s);
 
 /* configure.c */

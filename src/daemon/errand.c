@@ -19,30 +19,16 @@
  *          now leaves a row that is `destroying`: the next worker, or a look,
  *          ends it.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine_parts.h"
+#include "errand_parts.h"
 
 #define COMPARE_ROWS 2000 /* per turn of the loop */
-#define SORT_IDS     5000
 #define ITEM_DEATHS  2	  /* workers that one id may cost */
 #define ERRANDS_KEPT 16	  /* finished, not fetched */
-#define ID_SEEN	     64	  /* bytes of an id that are told */
 #define WARM_ERRAND_MS (60 * 1000) /* a worker stays for the next take */
-
-struct sighting {
-	uint8_t id[ID_SEEN];
-	int64_t idlen;
-	int64_t key_type, bits;
-	enum object_class class;
-	char *label; /* NULL: none, or the hex of its id */
-	/* of the first with its id: what the record says */
-	bool on_record, single, young;
-	enum key_state state;
-};
 
 static const char *const kind_text[ERRAND__COUNT] = {
 	[ERRAND_INVENTORY] = "inventory",
@@ -51,25 +37,6 @@ static const char *const kind_text[ERRAND__COUNT] = {
 	[ERRAND_SWEEP] = "inventory sweep",
 	[ERRAND_PROVE] = "take",
 };
-
-static const char *const sort_text[FOUND__COUNT] = {
-	[FOUND_OURS] = "ours",
-	[FOUND_MISSING] = "missing",
-	[FOUND_HALF] = "half",
-	[FOUND_DOUBLED] = "doubled",
-	[FOUND_ORPHAN] = "orphan",
-	[FOUND_ELSEWHERE] = "elsewhere",
-	[FOUND_LEFT] = "left",
-	[FOUND_FOREIGN] = "foreign",
-	[FOUND_DEBRIS] = "debris",
-	[FOUND_OTHER] = "other",
-};
-
-const char *
-found_sort_text(enum found_sort s)
-{
-	return (unsigned)s < FOUND__COUNT ? sort_text[s] : "?";
-}
 
 /* ---- the list of errands ------------------------------------------------ */
 
@@ -114,8 +81,8 @@ errand_append(struct engine *e, struct errand *x)
 	*at = x;
 }
 
-static int
-id_cmp(const void *a, const void *b)
+int
+errand_id_cmp(const void *a, const void *b)
 {
 	return key_id_cmp(a, b);
 }
@@ -138,7 +105,7 @@ errand_new(struct engine *e, const struct errand_want *want)
 	x->nonly = want->only != NULL ? want->nonly : 0;
 	if (x->nonly > 0) {
 		memcpy(x->only, want->only, x->nonly * sizeof(*x->only));
-		qsort(x->only, x->nonly, sizeof(*x->only), id_cmp);
+		qsort(x->only, x->nonly, sizeof(*x->only), errand_id_cmp);
 	}
 	x->number = ++e->last_errand;
 	x->kind = want->kind;
@@ -177,7 +144,6 @@ errand_clear(struct engine *e)
 		errand_unlink(e, e->errands);
 }
 
-/* `why` NULL: it was done, whatever became of each id. */
 static size_t
 errand_close(struct errand *x, const char *why)
 {
@@ -218,16 +184,6 @@ errands_homeless(struct engine *e)
 
 /* ---- one errand of a repository ----------------------------------------- */
 
-static void
-sightings_clear(struct job *j)
-{
-	for (size_t i = 0; i < j->nsightings; i++)
-		free(j->sightings[i].label);
-	free(j->sightings);
-	j->sightings = NULL;
-	j->nsightings = j->asightings = 0;
-}
-
 /* What one worker has found out; the next begins anew. */
 static void
 job_forget(struct job *j)
@@ -267,7 +223,7 @@ worker_may_stay(struct engine *e, const struct repo *r)
 	    s->generation == r->generation;
 }
 
-static void
+void
 errand_end(struct engine *e, struct repo *r, const char *why)
 {
 	struct job *j = &r->job;
@@ -562,278 +518,6 @@ job_lost(struct engine *e, struct repo *r, const char *why)
 		errand_end(e, r, why);
 }
 
-/* ---- what an inventory finds ---------------------------------------------- */
-
-static int
-sighting_cmp(const void *a, const void *b)
-{
-	const struct sighting *x = a, *y = b;
-	int d = memcmp(x->id, y->id, sizeof(x->id));
-
-	if (d != 0)
-		return d;
-	return (x->idlen > y->idlen) - (x->idlen < y->idlen);
-}
-
-static bool
-sighting_add(struct job *j, const struct hsm_object *o)
-{
-	struct sighting *s;
-	size_t len = strlen(o->id) / 2;
-
-	if (j->nsightings == j->asightings) {
-		size_t want = j->asightings == 0 ? 256 : j->asightings * 2;
-		void *p = reallocarray(j->sightings, want, sizeof(*s));
-
-		if (p == NULL)
-			return false;
-		j->sightings = p;
-		j->asightings = want;
-	}
-	s = &j->sightings[j->nsightings];
-	*s = (struct sighting){ .idlen = o->idlen,
-		.key_type = o->key_type,
-		.bits = o->bits,
-		.class = o->class,
-		.state = KEY__STATES };
-	if (len > sizeof(s->id) || !hex_parse(o->id, s->id, len))
-		s->idlen = 0;
-	if (o->label[0] != '\0' && strcmp(o->label, o->id) != 0 &&
-	    (s->label = strdup(o->label)) == NULL)
-		return false;
-	j->nsightings++;
-	return true;
-}
-
-static bool
-objects_note(struct job *j, const struct hsm_objects *page)
-{
-	bool ok = true;
-
-	j->pages++;
-	for (size_t i = 0; ok && i < page->nobjects; i++) {
-		if (page->objects[i].debris)
-			j->debris++;
-		else if (j->errand->kind == ERRAND_INVENTORY)
-			ok = sighting_add(j, &page->objects[i]);
-	}
-	return ok;
-}
-
-static bool
-found_wanted(const struct errand *x, const struct errand_found *f)
-{
-	struct key_id id;
-
-	if ((x->sorts & FOUND_BIT(f->sort)) == 0)
-		return false;
-	return x->only == NULL ||
-	    (f->idlen == KEY_ID_LEN && key_id_parse(f->id, &id) &&
-		bsearch(&id, x->only, x->nonly, sizeof(id), id_cmp) != NULL);
-}
-
-/* Those beyond FOUND_MOST are counted, and whoever asked is told. */
-static bool
-found_add(struct errand *x, const struct errand_found *f)
-{
-	if (!found_wanted(x, f))
-		return true;
-	if (x->state.nfound == FOUND_MOST) {
-		x->state.cut = true;
-		return true;
-	}
-	if (x->state.nfound == x->afound) {
-		size_t want = x->afound == 0 ? 64 : x->afound * 2;
-		void *p = reallocarray(x->found, want, sizeof(*x->found));
-
-		if (p == NULL)
-			return false;
-		x->found = p;
-		x->afound = want;
-	}
-	x->found[x->state.nfound++] = *f;
-	return true;
-}
-
-/* The first object with that id; they are in order. */
-static struct sighting *
-sighting_find(struct job *j, const struct key_id *id)
-{
-	struct sighting want = { .idlen = KEY_ID_LEN };
-	size_t low = 0, high = j->nsightings;
-
-	memcpy(want.id, id->bytes, sizeof(id->bytes));
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (sighting_cmp(&j->sightings[middle], &want) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == j->nsightings || sighting_cmp(&j->sightings[low], &want) != 0)
-		return NULL;
-	return &j->sightings[low];
-}
-
-static bool
-row_compare(struct job *j, const struct store_brief *b)
-{
-	struct sighting *s = sighting_find(j, &b->id);
-	struct errand_found f = { .sort = FOUND_MISSING,
-		.idlen = KEY_ID_LEN,
-		.key_type = -1,
-		.on_record = true,
-		.state = b->state };
-	/* Being made, settled or verified while we looked. */
-	bool young = b->serial == 0 || b->serial > j->serial_limit;
-
-	if (s != NULL) {
-		s->on_record = true;
-		s->state = b->state;
-		s->single = b->single;
-		s->young = young && b->state != KEY_GONE;
-		return true;
-	}
-	if (young || b->state == KEY_DESTROYING ||
-	    (!key_state_living(b->state) && b->state != KEY_MISSING))
-		return true;
-	key_id_format(&b->id, f.id);
-	j->errand->state.counts[FOUND_MISSING]++;
-	return found_add(j->errand, &f);
-}
-
-static enum found_sort
-found_sort(const struct repo *r, const struct sighting *s,
-    const struct errand_found *f, const uint8_t tag[KEY_TAG_LEN])
-{
-	bool ours = s->on_record ||
-	    (s->idlen == KEY_ID_LEN && memcmp(s->id, tag, KEY_TAG_LEN) == 0);
-	bool single = s->on_record ? s->single
-				   : r->conf != NULL && r->conf->skip_public_key &&
-		f->key_type == 0; /* CKK_RSA */
-
-	/* A certificate with its id is no key. */
-	if (f->privates + f->publics == 0)
-		return s->on_record && !s->young &&
-			s->state != KEY_DESTROYING &&
-			(key_state_living(s->state) || s->state == KEY_MISSING)
-		    ? FOUND_MISSING
-		    : FOUND_OTHER;
-	if (!ours)
-		return FOUND_FOREIGN;
-	if (s->young)
-		return FOUND_OURS;
-	if (f->privates > 1 || f->publics > 1)
-		return FOUND_DOUBLED;
-	if (f->privates == 0 || (f->publics == 0 && !single))
-		return FOUND_HALF;
-	if (!s->on_record)
-		return FOUND_ORPHAN;
-	if (key_state_living(s->state) || s->state == KEY_MISSING)
-		return FOUND_OURS;
-	return FOUND_LEFT;
-}
-
-/* An id that no row of this repository has may be one of another's. */
-static enum found_sort
-orphan_sort(struct engine *e, struct errand_found *f)
-{
-	struct store_key *key = calloc(1, sizeof(*key));
-	enum found_sort sort = FOUND_ORPHAN;
-	struct ksm_fail fail;
-	struct key_id id;
-
-	if (key != NULL && key_id_parse(f->id, &id) &&
-	    store_key_get(e->store, &id, key, &fail) == KSM_OK) {
-		sort = FOUND_ELSEWHERE;
-		f->on_record = true;
-		f->state = key->state;
-	}
-	free(key);
-	return sort;
-}
-
-/* All objects with one id; *at is moved behind them. */
-static bool
-sightings_sort(struct engine *e, struct repo *r,
-    const uint8_t tag[KEY_TAG_LEN], size_t *at)
-{
-	struct job *j = &r->job;
-	const struct sighting *first = &j->sightings[*at], *s = first;
-	struct errand_found f = { .idlen = first->idlen,
-		.key_type = first->key_type,
-		.bits = first->bits,
-		.on_record = first->on_record,
-		.state = first->state };
-	size_t len = first->idlen > ID_SEEN ? ID_SEEN : (size_t)first->idlen;
-
-	hex_format(first->id, len, f.id);
-	do {
-		f.privates += s->class == OBJECT_PRIVATE;
-		f.publics += s->class == OBJECT_PUBLIC;
-		f.others += s->class != OBJECT_PRIVATE &&
-		    s->class != OBJECT_PUBLIC;
-		if (f.bits == 0)
-			f.bits = s->bits;
-		if (f.label[0] == '\0' && s->label != NULL)
-			(void)snprintf(f.label, sizeof(f.label), "%s",
-			    s->label);
-		++*at;
-		s++;
-		/* Without an id nothing says that two belong together. */
-	} while (first->idlen > 0 && *at < j->nsightings &&
-	    sighting_cmp(first, s) == 0);
-	f.sort = found_sort(r, first, &f, tag);
-	if (!f.on_record && f.idlen == KEY_ID_LEN && f.sort != FOUND_OTHER &&
-	    orphan_sort(e, &f) == FOUND_ELSEWHERE)
-		f.sort = FOUND_ELSEWHERE;
-	j->errand->state.counts[f.sort]++;
-	return f.sort == FOUND_OURS || found_add(j->errand, &f);
-}
-
-static int
-found_cmp(const void *a, const void *b)
-{
-	const struct errand_found *x = a, *y = b;
-
-	return strcmp(x->id, y->id);
-}
-
-static void
-job_sort(struct engine *e, struct repo *r)
-{
-	struct job *j = &r->job;
-	struct errand *x = j->errand;
-	size_t at = (size_t)j->cursor, stop = at + SORT_IDS;
-	uint8_t tag[KEY_TAG_LEN];
-
-	store_tag_get(e->store, tag);
-	while (at < j->nsightings && at < stop)
-		if (!sightings_sort(e, r, tag, &at)) {
-			errand_end(e, r, "no memory for what was found");
-			return;
-		}
-	j->cursor = (int64_t)at;
-	if (at < j->nsightings)
-		return;
-	for (int64_t i = 0; i < j->debris; i++) {
-		struct errand_found f = { .sort = FOUND_DEBRIS,
-			.others = 1,
-			.key_type = -1 };
-
-		if (!found_add(x, &f)) {
-			errand_end(e, r, "no memory for what was found");
-			return;
-		}
-	}
-	x->state.counts[FOUND_DEBRIS] = j->debris;
-	r->nameless = j->debris;
-	if (x->state.nfound > 0)
-		qsort(x->found, x->state.nfound, sizeof(*x->found), found_cmp);
-	errand_end(e, r, NULL);
-}
-
 /* ---- rows ----------------------------------------------------------------- */
 
 /* States of the ids that a clean was given. */
@@ -904,9 +588,7 @@ job_listed(struct engine *e, struct repo *r)
 
 	switch (j->errand->kind) {
 	case ERRAND_INVENTORY:
-		if (j->nsightings > 0)
-			qsort(j->sightings, j->nsightings,
-			    sizeof(*j->sightings), sighting_cmp);
+		sightings_order(j);
 		j->step = JOB_COMPARE;
 		break;
 	case ERRAND_DESTROY:
@@ -936,7 +618,7 @@ static void
 witness_note(struct job *j, const struct store_brief *b)
 {
 	bool seen = j->errand->kind == ERRAND_INVENTORY
-	    ? sighting_find(j, &b->id) != NULL
+	    ? sighting_has(j, &b->id)
 	    : idmap_find(&j->seen, &b->id) != NULL;
 
 	if (b->serial == 0 || b->serial > j->serial_limit)
@@ -1006,283 +688,6 @@ job_compare(struct engine *e, struct repo *r)
 	}
 out:
 	free(rows);
-}
-
-/* ---- one id ------------------------------------------------------------------ */
-
-/* What there is to do first; NULL: a pair in that state may be destroyed. */
-static const char *
-destroy_instead(enum key_state state)
-{
-	switch (state) {
-	case KEY_READY:
-	case KEY_SURPLUS:
-	case KEY_QUARANTINED:
-	case KEY_RETIRED:
-	case KEY_DESTROYING:
-		return NULL;
-	case KEY_INTENDED:
-	case KEY_UNKNOWN:
-	case KEY_MADE:
-		return "it is not settled yet; ask again when it is ready";
-	case KEY_TAKING:
-		return "it is being handed out";
-	case KEY_TAKEN:
-		return "it was handed out; when no zone uses it, retire it "
-		       "first";
-	case KEY_MISSING:
-		return "it is not in the token";
-	case KEY_GONE:
-		return "it never came to be";
-	case KEY_CONSUMED:
-	case KEY_DESTROYED:
-	case KEY__STATES:
-		break;
-	}
-	return "it is destroyed already";
-}
-
-static void __attribute__((format(printf, 2, 3)))
-item_not(struct job *j, const char *fmt, ...)
-{
-	struct errand_item *item = &j->errand->items[j->at];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(item->text, sizeof(item->text), fmt, ap);
-	va_end(ap);
-	j->at++;
-	j->at_deaths = 0;
-	j->step = JOB_NEXT;
-}
-
-static void
-item_done(struct engine *e, struct job *j)
-{
-	j->errand->items[j->at].done = true;
-	j->errand->items[j->at].text[0] = '\0';
-	j->at++;
-	j->at_deaths = 0;
-	j->step = JOB_NEXT;
-	e->tallies_old = true;
-}
-
-static bool
-key_move_by(struct engine *e, const struct errand *x, const struct key_id *id,
-    enum key_state from, enum key_state to)
-{
-	struct ksm_fail fail;
-	enum ksm_err err;
-
-	e->tallies_old = true;
-	if (!batch_ready(e))
-		return false;
-	store_actor_set(e->store, x->who);
-	err = store_key_move(e->store, id, from, to, x->reason,
-	    engine_wall(e), &fail);
-	store_actor_set(e->store, ACTOR_DAEMON);
-	return batch_stored(e, err, &fail, "move a key") && batch_commit(e);
-}
-
-/* The row of the id in hand; false: *item has the words. */
-static bool
-item_row(struct engine *e, struct repo *r, struct store_key *key)
-{
-	struct job *j = &r->job;
-	struct ksm_fail fail;
-	enum ksm_err err = store_key_get(e->store, &j->errand->items[j->at].id,
-	    key, &fail);
-	const char *instead;
-
-	if (err == KSM_ENOENT) {
-		item_not(j, "there is no such key on record");
-		return false;
-	}
-	if (!batch_stored(e, err, &fail, "read a key")) {
-		item_not(j, "%.250s", fail.text);
-		return false;
-	}
-	if (strcmp(key->pool.repository, r->name) != 0) {
-		item_not(j, "it is a key of repository %.100s",
-		    key->pool.repository);
-		return false;
-	}
-	instead = destroy_instead(key->state);
-	if (instead != NULL)
-		item_not(j, "it is %s: %s", key_state_text(key->state),
-		    instead);
-	return instead == NULL;
-}
-
-/* What the enumeration has of the id in hand; false: the item has the words. */
-static bool
-item_seen(struct repo *r, const struct idmap_entry *seen)
-{
-	struct job *j = &r->job;
-
-	if (seen != NULL && seen->privates == 1 && seen->publics <= 1)
-		return true;
-	if (seen == NULL)
-		item_not(j, "it is not in the token");
-	else
-		item_not(j,
-		    "%d private and %d public objects in the token carry its "
-		    "id",
-		    seen->privates, seen->publics);
-	r->look_wanted = true; /* the record is behind */
-	return false;
-}
-
-static void
-item_prove(struct engine *e, struct repo *r, const struct store_key *key)
-{
-	struct job *j = &r->job;
-	struct hsm_msg m = { .type = HSM_PROVE };
-	uint8_t tag[KEY_TAG_LEN];
-
-	store_tag_get(e->store, tag);
-	j->step = JOB_PROVE;
-	j->slot.id = key->id;
-	j->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
-		.bits = key->pool.bits,
-		.extractable = r->conf->allow_extraction,
-		.other_label = memcmp(key->id.bytes, tag, sizeof(tag)) != 0 };
-	e->io.random(e->io.ctx, j->slot.want.challenge, CHALLENGE_LEN);
-	j->slot.job = m.u.prove.job = ++e->last_job;
-	m.u.prove.id = key->id;
-	m.u.prove.alg = key->pool.alg;
-	memcpy(m.u.prove.challenge, j->slot.want.challenge, CHALLENGE_LEN);
-	(void)repo_worker_send(e, r, &j->slot, &m, r->conf->deadline);
-}
-
-static void
-destroy_next(struct engine *e, struct repo *r, struct store_key *key)
-{
-	struct job *j = &r->job;
-	const struct key_id *id = &j->errand->items[j->at].id;
-	const struct idmap_entry *seen = idmap_find(&j->seen, id);
-
-	if (!item_row(e, r, key))
-		return;
-	if (seen == NULL && key->state == KEY_DESTROYING) {
-		if (key_move_by(e, j->errand, id, KEY_DESTROYING,
-			KEY_DESTROYED))
-			item_done(e, j);
-		else
-			item_not(j, "it is not in the token any more, which "
-				    "could not be recorded: %.150s",
-			    e->store_why);
-	} else if (item_seen(r, seen)) {
-		item_prove(e, r, key);
-	}
-}
-
-/* A key that is to be taken; take.c has chosen it. */
-static void
-prove_next(struct engine *e, struct repo *r, struct store_key *key)
-{
-	struct job *j = &r->job;
-	const struct key_id *id = &j->errand->items[j->at].id;
-	struct ksm_fail fail;
-
-	if (!batch_stored(e, store_key_get(e->store, id, key, &fail), &fail,
-		"read a key"))
-		item_not(j, "%.250s", fail.text);
-	else if (item_seen(r, idmap_find(&j->seen, id)))
-		item_prove(e, r, key);
-}
-
-/* May this half go? */
-static bool
-clean_may(struct engine *e, struct repo *r, const struct idmap_entry *seen)
-{
-	struct job *j = &r->job;
-	const struct key_id *id = &j->errand->items[j->at].id;
-	const struct idmap_entry *before = idmap_find(&j->halves, id);
-	enum key_state state = j->states[j->at];
-	uint8_t tag[KEY_TAG_LEN];
-
-	store_tag_get(e->store, tag);
-	if (memcmp(id->bytes, tag, sizeof(tag)) != 0) {
-		item_not(j, "its id is not of this installation");
-	} else if (state != KEY__STATES && state != KEY_GONE &&
-	    state != KEY_DESTROYED && state != KEY_CONSUMED &&
-	    state != KEY_DESTROYING && state != KEY_QUARANTINED) {
-		item_not(j, "it is on record as %s: never cleaned",
-		    key_state_text(state));
-	} else if (seen == NULL) {
-		item_not(j, "it is not in the token");
-	} else if (seen->privates + seen->publics != 1) {
-		item_not(j,
-		    "it is no half: %d private and %d public objects in the "
-		    "token carry its id",
-		    seen->privates, seen->publics);
-	} else if (seen->privates == 1 &&
-	    (j->singles[j->at] ||
-		(state == KEY__STATES && r->conf->skip_public_key))) {
-		item_not(j, "its private object is the whole key "
-			    "(SkipPublicKey)");
-	} else if (before == NULL || before->privates != seen->privates) {
-		item_not(j, "two workers saw it differently; ask again when it "
-			    "is at rest");
-	} else {
-		return true;
-	}
-	return false;
-}
-
-/* A key of another repository, which may be another name of this token. */
-static bool
-clean_elsewhere(struct engine *e, struct repo *r)
-{
-	struct job *j = &r->job;
-	struct store_key *key = calloc(1, sizeof(*key));
-	struct ksm_fail fail = { .text = "no memory" };
-	enum ksm_err err = KSM_ENOMEM;
-	bool elsewhere = true;
-
-	if (key != NULL)
-		err = store_key_get(e->store, &j->errand->items[j->at].id, key,
-		    &fail);
-	if (err == KSM_ENOENT ||
-	    (err == KSM_OK && strcmp(key->pool.repository, r->name) == 0))
-		elsewhere = false;
-	else if (err == KSM_OK)
-		item_not(j,
-		    "it is on record as %s in repository %.100s: never cleaned",
-		    key_state_text(key->state), key->pool.repository);
-	else
-		item_not(j, "%.250s", fail.text);
-	free(key);
-	return elsewhere;
-}
-
-static void
-clean_next(struct engine *e, struct repo *r)
-{
-	struct job *j = &r->job;
-	const struct key_id *id = &j->errand->items[j->at].id;
-	const struct idmap_entry *seen = idmap_find(&j->seen, id);
-	struct hsm_msg m = { .type = HSM_DESTROY };
-
-	if (clean_elsewhere(e, r) || !clean_may(e, r, seen))
-		return;
-	if (j->states[j->at] == KEY_QUARANTINED) {
-		if (!key_move_by(e, j->errand, id, KEY_QUARANTINED,
-			KEY_DESTROYING)) {
-			item_not(j, "%.250s", e->recover
-				? e->store_why
-				: "its state changed meanwhile");
-			return;
-		}
-		j->states[j->at] = KEY_DESTROYING;
-	}
-	j->step = JOB_ACT;
-	j->slot.id = *id;
-	j->slot.job = m.u.destroy.job = ++e->last_job;
-	m.u.destroy.id = *id;
-	m.u.destroy.half = seen->privates == 1 ? HALF_PRIVATE : HALF_PUBLIC;
-	(void)repo_worker_send(e, r, &j->slot, &m, r->conf->deadline);
 }
 
 static void
@@ -1356,174 +761,6 @@ errand_run(struct engine *e, struct repo *r, ksm_msec *wait)
 }
 
 /* ---- answers ------------------------------------------------------------------ */
-
-/*
- * What the token holds under that id is what the record says. A key whose
- * public key never could be read is known by its id alone, if that is ours.
- */
-static bool
-proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
-    const struct store_key *key)
-{
-	struct ksm_fail check = { .text = "" };
-	struct key_facts facts;
-	bool facts_ok = false;
-	uint8_t tag[KEY_TAG_LEN];
-
-	if (proof->privates != 1 || proof->publics > 1) {
-		item_not(j, "%d private and %d public objects carry its id",
-		    proof->privates, proof->publics);
-		return false;
-	}
-	/* It may fail any other check: that can be why it is to go. */
-	(void)keycheck_evidence(&proof->evidence, &j->slot.want, &facts,
-	    &facts_ok, &check);
-	store_tag_get(e->store, tag);
-	if (key->publen == 0) {
-		if (memcmp(key->id.bytes, tag, sizeof(tag)) == 0)
-			return true;
-		item_not(j, "no public key is on record and its id is not of "
-			    "this installation");
-		return false;
-	}
-	if (!facts_ok) {
-		item_not(j, "its public key could not be read: %.200s",
-		    check.text);
-		return false;
-	}
-	if (facts.publen != key->publen ||
-	    memcmp(facts.pub, key->pub, key->publen) != 0) {
-		item_not(j, "its public key is not the one on record");
-		return false;
-	}
-	return true;
-}
-
-/*
- * Both halves found once, the public key is the one on record, and a signature
- * made in the token verifies outside it. What fails here fails for good.
- */
-static void
-proof_take(struct engine *e, struct job *j, const struct hsm_proof *proof,
-    const struct store_key *key)
-{
-	struct errand_item *item = &j->errand->items[j->at];
-	struct ksm_fail check = { .text = "" };
-	struct key_facts facts;
-	bool facts_ok = false;
-	enum ksm_err err;
-
-	err = keycheck_evidence(&proof->evidence, &j->slot.want, &facts,
-	    &facts_ok, &check);
-	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "%d private and %d public objects carry its id",
-		    proof->privates, proof->publics);
-	if (err == KSM_OK &&
-	    (facts.publen != key->publen ||
-		memcmp(facts.pub, key->pub, key->publen) != 0))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "its public key is not the one on record");
-	if (err == KSM_OK) {
-		item->single = proof->publics == 0;
-		item_done(e, j);
-		return;
-	}
-	item->bad = true;
-	item_not(j, "%.250s", check.text);
-}
-
-/* A commit may have gone through and what followed it not. */
-static bool
-item_is_destroying(struct engine *e, const struct key_id *id)
-{
-	struct store_key *key = calloc(1, sizeof(*key));
-	struct ksm_fail fail;
-	bool is = key != NULL &&
-	    store_key_get(e->store, id, key, &fail) == KSM_OK &&
-	    key->state == KEY_DESTROYING;
-
-	free(key);
-	return is;
-}
-
-static void
-proof_act(struct engine *e, struct repo *r, const struct hsm_proof *proof)
-{
-	struct job *j = &r->job;
-	const struct errand *x = j->errand;
-	struct hsm_msg m = { .type = HSM_REMOVE };
-	struct store_key *key = calloc(1, sizeof(*key));
-
-	if (key == NULL) {
-		errand_end(e, r, "no memory");
-		return;
-	}
-	if (x->kind == ERRAND_PROVE) {
-		struct ksm_fail fail;
-
-		if (batch_stored(e,
-			store_key_get(e->store, &x->items[j->at].id, key,
-			    &fail),
-			&fail, "read a key"))
-			proof_take(e, j, proof, key);
-		else
-			item_not(j, "%.250s", fail.text);
-		goto out;
-	}
-	/* Read again: it may have been taken since. */
-	if (!item_row(e, r, key) || !proof_fits(e, j, proof, key))
-		goto out;
-	if (j->cut[0] != '\0') {
-		item_not(j, "not tried: %.200s", j->cut);
-		goto out;
-	}
-	if (key->state != KEY_DESTROYING &&
-	    !key_move_by(e, x, &key->id, key->state, KEY_DESTROYING)) {
-		item_not(j, "%.180s%s",
-		    e->recover || e->dead ? e->store_why
-					  : "its state changed meanwhile",
-		    item_is_destroying(e, &key->id)
-			? "; that it is to go is on record, it will be "
-			  "destroyed later"
-			: "");
-		goto out;
-	}
-	j->step = JOB_ACT;
-	j->slot.job = m.u.remove.job = ++e->last_job;
-	m.u.remove.id = key->id;
-	(void)repo_worker_send(e, r, &j->slot, &m, r->conf == NULL
-		? 120 : r->conf->deadline);
-out:
-	free(key);
-}
-
-static void
-item_destroyed(struct engine *e, struct repo *r)
-{
-	struct job *j = &r->job;
-	const struct errand *x = j->errand;
-	const struct key_id *id = &x->items[j->at].id;
-	char hex[KEY_ID_HEX];
-
-	key_id_format(id, hex);
-	if (x->kind == ERRAND_DESTROY ||
-	    j->states[j->at] == KEY_DESTROYING) {
-		/* Not recorded: the row says destroying, and a look ends it. */
-		if (!key_move_by(e, x, id, KEY_DESTROYING, KEY_DESTROYED))
-			r->look_wanted = true;
-	} else {
-		batch_history(e, x->who, "half cleaned", hex, "%s", x->reason);
-		(void)batch_commit(e);
-		r->look_wanted = true; /* its count of strays is old */
-	}
-	LOG_KEY(LOGL_NOTICE, r, hex, "repository %s: key %s%s: %s", r->name,
-	    hex,
-	    x->kind == ERRAND_CLEAN ? ": its half was destroyed"
-				    : " was destroyed",
-	    x->reason);
-	item_done(e, j);
-}
 
 static void
 debris_swept(struct engine *e, struct repo *r, int64_t n)

@@ -228,6 +228,28 @@ repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
 }
 
 void
+repo_prove(struct engine *e, struct repo *r, struct slot *s,
+    const struct store_key *key)
+{
+	struct hsm_msg m = { .type = HSM_PROVE };
+	uint8_t tag[KEY_TAG_LEN];
+
+	store_tag_get(e->store, tag);
+	s->id = key->id;
+	s->want = (struct keycheck_want){ .alg = key->pool.alg,
+		.bits = key->pool.bits,
+		.extractable = r->conf != NULL && r->conf->allow_extraction,
+		.other_label = memcmp(key->id.bytes, tag, sizeof(tag)) != 0 };
+	e->io.random(e->io.ctx, s->want.challenge, CHALLENGE_LEN);
+	s->job = m.u.prove.job = ++e->last_job;
+	m.u.prove.id = key->id;
+	m.u.prove.alg = key->pool.alg;
+	memcpy(m.u.prove.challenge, s->want.challenge, CHALLENGE_LEN);
+	(void)repo_worker_send(e, r, s, &m,
+	    r->conf == NULL ? DEADLINE_GONE : r->conf->deadline);
+}
+
+void
 repo_worker_leave(struct engine *e, struct slot *s)
 {
 	if (s->no == 0 || s->leaving || s->stuck)

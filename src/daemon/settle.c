@@ -342,8 +342,6 @@ static void
 look_prove(struct engine *e, struct repo *r)
 {
 	struct look *l = &r->look;
-	struct hsm_msg m = { .type = HSM_PROVE };
-	uint8_t tag[KEY_TAG_LEN];
 	struct store_key *key;
 	struct ksm_fail fail;
 
@@ -373,19 +371,8 @@ look_prove(struct engine *e, struct repo *r)
 		look_abandon(e, r);
 		return;
 	}
-	store_tag_get(e->store, tag);
-	l->slot.want = (struct keycheck_want){ .alg = key->pool.alg,
-		.bits = key->pool.bits,
-		.other_label = memcmp(l->slot.id.bytes, tag, sizeof(tag)) != 0,
-		.extractable = r->conf != NULL && r->conf->allow_extraction };
+	repo_prove(e, r, &l->slot, key);
 	free(key);
-	e->io.random(e->io.ctx, l->slot.want.challenge, CHALLENGE_LEN);
-	l->slot.job = m.u.prove.job = ++e->last_job;
-	m.u.prove.id = l->slot.id;
-	m.u.prove.alg = l->slot.want.alg;
-	memcpy(m.u.prove.challenge, l->slot.want.challenge, CHALLENGE_LEN);
-	(void)repo_worker_send(e, r, &l->slot, &m,
-	    r->conf == NULL ? 120 : r->conf->deadline);
 }
 
 static void
@@ -410,7 +397,7 @@ look_destroy(struct engine *e, struct repo *r)
 	m.u.destroy.id = l->slot.id;
 	m.u.destroy.half = l->halves[l->at_half].half;
 	(void)repo_worker_send(e, r, &l->slot, &m,
-	    r->conf == NULL ? 120 : r->conf->deadline);
+	    r->conf == NULL ? DEADLINE_GONE : r->conf->deadline);
 }
 
 static void

@@ -183,6 +183,33 @@ living_and_stock_are_what_the_pool_counts(void **ctx)
 	}
 }
 
+/* Who may use a key keeps both its halves. */
+static void
+what_a_zone_may_use_is_not_destroyed(void **ctx)
+{
+	static const enum key_state kept[] = { KEY_TAKING, KEY_TAKEN };
+	static const enum key_state unused[] = { KEY_READY, KEY_SURPLUS,
+		KEY_QUARANTINED, KEY_RETIRED, KEY_DESTROYING };
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(kept); i++) {
+		assert_non_null(key_state_destroy_not(kept[i]));
+		assert_false(key_state_half_may_go(kept[i]));
+	}
+	for (size_t i = 0; i < nitems(unused); i++) {
+		assert_null(key_state_destroy_not(unused[i]));
+		assert_true(key_state_may(unused[i], KEY_DESTROYING) ||
+		    unused[i] == KEY_DESTROYING);
+	}
+	for (int s = 0; s < KEY__STATES; s++)
+		if (key_state_destroy_not((enum key_state)s) == NULL)
+			assert_true(key_state_living((enum key_state)s));
+	assert_false(key_state_half_may_go(KEY_READY));
+	assert_false(key_state_half_may_go(KEY_MISSING));
+	assert_true(key_state_half_may_go(KEY__STATES));
+	assert_true(key_state_half_may_go(KEY_DESTROYED));
+}
+
 static void
 every_state_has_a_name_of_its_own(void **ctx)
 {
@@ -214,6 +241,7 @@ main(void)
 		    missing_leads_back_to_exactly_what_can_go_missing),
 		cmocka_unit_test(no_state_outside_the_table_has_an_arrow),
 		cmocka_unit_test(living_and_stock_are_what_the_pool_counts),
+		cmocka_unit_test(what_a_zone_may_use_is_not_destroyed),
 		cmocka_unit_test(every_state_has_a_name_of_its_own),
 	};
 
