@@ -341,6 +341,12 @@ answer_start_failed(struct engine *e, struct repo *r, struct slot *s,
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 &&
 	    s == &r->job.slot && (look || gens > 0)) {
 		r->job.crowded = true; /* they leave first */
+	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && errand &&
+	    r->job.warm_until != 0) {
+		r->scarce = true; /* it leaves, and none waits any more */
+		log_debug("repository %s: no session beside a worker that "
+			  "waits for the next take",
+		    r->name);
 	} else if (strcmp(f->name, "CKR_SESSION_COUNT") == 0 && errand) {
 		log_debug("repository %s: no session beside the errand",
 		    r->name);

@@ -186,6 +186,7 @@ adopt_repos(struct engine *e, struct conf *c, struct repo **list, size_t n)
 		}
 		slots_adopt(r, (size_t)now->sessions);
 		r->most = 0;
+		r->scarce = false;
 		r->conf = NULL; /* points into what is freed; set below */
 	}
 	for (size_t i = 0; i < e->nrepos; i++) {

@@ -437,10 +437,9 @@ engine_stop(struct engine *e)
 bool
 engine_stopped(const struct engine *e)
 {
-	if (!e->stopping || repo_any_busy(e) || store_batch_open(e->store) ||
-	    (take_busy(e) && !e->dead))
+	if (!e->stopping || repo_any_busy(e) || store_batch_open(e->store))
 		return false;
 	/* A lock that lasts is not waited for: the next start settles. */
-	return e->kept == NULL || e->dead ||
+	return (e->kept == NULL && !take_busy(e)) || e->dead ||
 	    e->io.steady(e->io.ctx) - e->stop_at >= LOCKED_LONG_MS / 10;
 }

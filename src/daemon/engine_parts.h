@@ -176,6 +176,7 @@ struct job {
 	struct idmap seen;
 	struct idmap halves; /* a clean: what its first worker saw */
 	bool second;	     /* a clean: its second worker */
+	bool again;	     /* its worker had an errand before this one */
 	enum key_state *states; /* of its items; KEY__STATES: no row */
 	bool *singles;
 	struct sighting *sightings;
@@ -196,6 +197,7 @@ struct repo {
 	bool single; /* the token has one session: look and generators in turn */
 	bool hold;   /* a worker is to log in: no new key until it has */
 	size_t most; /* generators that it has sessions for; 0: not known */
+	bool scarce; /* a worker that waited cost another one its session */
 	bool accept; /* the operator accepts the token as it is */
 	char pin_seen[128]; /* print of the PIN source when it was parked */
 	ksm_msec pin_at;

@@ -130,7 +130,9 @@ errands_prune(struct engine *e)
 
 	for (struct errand *x = e->errands; x != NULL; x = x->next)
 		if (x->state.done) {
-			oldest = oldest == NULL ? x : oldest;
+			/* Proofs stand at the head, whenever they came. */
+			if (oldest == NULL || x->number < oldest->number)
+				oldest = x;
 			done++;
 		}
 	if (done > ERRANDS_KEPT)
@@ -207,7 +209,7 @@ job_clear(struct job *j)
 	j->errand = NULL;
 	j->step = JOB_IDLE;
 	j->deaths = j->at_deaths = 0;
-	j->crowded = j->second = false;
+	j->crowded = j->second = j->again = false;
 	j->cut[0] = '\0';
 	j->at = 0;
 }
@@ -219,7 +221,8 @@ worker_may_stay(struct engine *e, const struct repo *r)
 	const struct slot *s = &r->job.slot;
 
 	return s->no != 0 && !s->busy && !s->leaving && !e->stopping &&
-	    !r->single && r->most == 0 && !pause_now(e) &&
+	    r->conf != NULL && r->row.trouble == TROUBLE_NONE && !r->single &&
+	    r->most == 0 && !r->scarce && !pause_now(e) &&
 	    s->generation == r->generation;
 }
 
@@ -384,6 +387,22 @@ job_take(struct engine *e, struct repo *r)
 static void job_list(struct engine *e, struct repo *r);
 
 /*
+ * A session that was open before a key was made may not show it
+ * (CK_SESSION_INFO says nothing of that): another worker is asked before the
+ * key is said not to be there.
+ */
+void
+job_anew(struct engine *e, struct repo *r)
+{
+	struct job *j = &r->job;
+
+	j->again = false;
+	repo_worker_leave(e, &j->slot);
+	job_forget(j);
+	j->step = JOB_IDLE;
+}
+
+/*
  * The worker of the last take is there still: it enumerates anew, and that is
  * all. False: there is none, or it is not for this.
  */
@@ -401,6 +420,7 @@ job_goes_on(struct engine *e, struct repo *r)
 	}
 	if (r->look.step == LOOK_IDLE && !r->waiting) {
 		j->warm_until = 0;
+		j->again = true;
 		job_list(e, r);
 	}
 	return true;

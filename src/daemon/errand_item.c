@@ -141,6 +141,8 @@ prove_next(struct engine *e, struct repo *r, struct store_key *key)
 	if (!batch_stored(e, store_key_get(e->store, id, key, &fail), &fail,
 		"read a key"))
 		item_not(j, "%.250s", fail.text);
+	else if (j->again && idmap_find(&j->seen, id) == NULL)
+		job_anew(e, r);
 	else if (item_seen(r, idmap_find(&j->seen, id)))
 		item_prove(e, r, key);
 }

@@ -417,6 +417,7 @@ engine_key_adopt(struct engine *e, const struct adopt_want *want,
 	if (err != KSM_OK)
 		return err;
 	e->tallies_old = true;
+	e->take_sweep = true; /* the hand-outs may have it already */
 	r->look_wanted = true;
 	LOG_KEY(LOGL_NOTICE, r, hex,
 	    "repository %s: key %s is adopted %s; a look settles it", r->name,

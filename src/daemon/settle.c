@@ -433,6 +433,7 @@ look_end(struct engine *e, struct repo *r)
 		return;
 	}
 	r->looked = true;
+	e->take_sweep = true; /* a key that is seen again may be handed out */
 	l->slot.warm = l->slot.warm || dispatch_left(e, r) >= WARM_KEYS ||
 	    engine_steady(e) - started >= WARM_LOOK_MS;
 	if (!l->slot.warm || l->slot.purpose != PURPOSE_VERIFIER || r->single)

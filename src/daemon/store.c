@@ -163,6 +163,12 @@ store_serial_last(const struct store *st)
 	return st->serial;
 }
 
+int64_t
+store_serial_on_disk(const struct store *st)
+{
+	return st->serial_committed;
+}
+
 /* ---- open ------------------------------------------------------------ */
 
 static enum ksm_err

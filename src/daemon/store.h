@@ -214,7 +214,7 @@ struct store_brief {
 	bool proved;
 	bool single; /* made with SkipPublicKey: one object is the whole */
 	bool claimed; /* by store_key_adopt: others may know it, too */
-	/* Taken or retired, and given to a signer that destroys what it drops. */
+	/* Taken or retired; all it was given to destroy what they drop. */
 	bool destroyer;
 	int alg;
 };
@@ -423,6 +423,7 @@ enum ksm_err store_keys_doubt(struct store *st, int64_t *n,
     struct ksm_fail *fail);
 /* The highest serial ever given; 0 when there is none. */
 int64_t store_serial_last(const struct store *st);
+int64_t store_serial_on_disk(const struct store *st); /* without the batch */
 
 /* ---- zone list: the last good one stays in force -------------------- */
 

@@ -168,17 +168,18 @@ out:
 }
 
 enum ksm_err
-store_handout_current(struct store *st, const char *policy,
-    enum key_role role, int alg, const char *share, struct handout *out,
-    struct ksm_fail *fail)
+store_handout_current(struct store *st, const struct pool_spec *pool,
+    const char *share, struct handout *out, struct ksm_fail *fail)
 {
 	sqlite3_stmt *q = st->stmt[ST_HANDOUT_CURRENT];
 	enum ksm_err err = KSM_OK;
 	int rc = SQLITE_ERROR;
 
-	if (bind_text(q, ":policy", policy) == SQLITE_OK &&
-	    bind_text(q, ":role", key_role_text(role)) == SQLITE_OK &&
-	    bind_int(q, ":alg", alg) == SQLITE_OK &&
+	if (bind_text(q, ":policy", pool->policy) == SQLITE_OK &&
+	    bind_text(q, ":repository", pool->repository) == SQLITE_OK &&
+	    bind_text(q, ":role", key_role_text(pool->role)) == SQLITE_OK &&
+	    bind_int(q, ":alg", pool->alg) == SQLITE_OK &&
+	    bind_int(q, ":bits", pool->bits) == SQLITE_OK &&
 	    bind_text(q, ":share", share) == SQLITE_OK)
 		rc = sqlite3_step(q);
 	if (rc == SQLITE_DONE)
@@ -219,6 +220,20 @@ store_handout_has(struct store *st, const struct key_id *id, const char *zone,
 		bind_text(q, ":zone", zone) == SQLITE_OK,
 	    &n, "look for a hand-out", fail);
 	*has = n != 0;
+	return err;
+}
+
+enum ksm_err
+store_handout_drawn(struct store *st, const struct key_id *id, bool *drawn,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_HANDOUT_DRAWN];
+	int64_t n = 0;
+	enum ksm_err err;
+
+	err = number_read(st, q, id_bind(q, id) == SQLITE_OK, &n,
+	    "look for a hand-out", fail);
+	*drawn = n != 0;
 	return err;
 }
 

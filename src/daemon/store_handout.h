@@ -66,13 +66,13 @@ struct handout_filter {
 enum ksm_err store_handout_list(struct store *st,
     const struct handout_filter *f, int64_t *cursor, struct handout *out,
     size_t max, size_t *n, struct ksm_fail *fail);
-/*
- * The newest key that was drawn for that group from a pool of policy, role and
- * algorithm. KSM_ENOENT: none was.
- */
-enum ksm_err store_handout_current(struct store *st, const char *policy,
-    enum key_role role, int alg, const char *share, struct handout *out,
+/* The newest key drawn for that group from that pool. KSM_ENOENT: none was. */
+enum ksm_err store_handout_current(struct store *st,
+    const struct pool_spec *pool, const char *share, struct handout *out,
     struct ksm_fail *fail);
+/* Was that key drawn, for whomever? */
+enum ksm_err store_handout_drawn(struct store *st, const struct key_id *id,
+    bool *drawn, struct ksm_fail *fail);
 /* Was that key given to that zone? */
 enum ksm_err store_handout_has(struct store *st, const struct key_id *id,
     const char *zone, bool *has, struct ksm_fail *fail);

@@ -184,8 +184,9 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_KEYS_BRIEF] =
 	    "SELECT k.row, k.cka_id, k.serial, k.state, k.was, k.proved, "
 	    "k.single, p.alg, k.claimed, CASE WHEN k.state IN ('taken', "
-	    "'retired') THEN EXISTS (SELECT 1 FROM handout "
-	    "WHERE cka_id = k.cka_id AND consumer IN (" STORE_DESTROYERS ")) "
+	    "'retired') THEN (SELECT coalesce(min("
+	    "h.consumer IN (" STORE_DESTROYERS ")), 0) FROM handout h "
+	    "WHERE h.cka_id = k.cka_id) "
 	    "ELSE 0 END FROM key k CROSS JOIN pool p ON p.row = k.pool "
 	    "WHERE k.row > :cursor AND p.repository = " THE_REPOSITORY
 	    " ORDER BY k.row",
@@ -384,11 +385,15 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_HANDOUT_CURRENT] =
 	    "SELECT " HANDOUT_COLUMNS "FROM handout h "
 	    "WHERE h.policy = :policy AND h.share = :share "
-	    "AND h.role = :role AND h.alg = :alg AND h.drawn = 1 "
+	    "AND h.role = :role AND h.alg = :alg AND h.bits = :bits "
+	    "AND h.repository = :repository AND h.drawn = 1 "
 	    "ORDER BY h.number DESC LIMIT 1",
 	[ST_HANDOUT_HAS] =
 	    "SELECT EXISTS (SELECT 1 FROM handout "
 	    "WHERE cka_id = :id AND zone = :zone)",
+	[ST_HANDOUT_DRAWN] =
+	    "SELECT EXISTS (SELECT 1 FROM handout "
+	    "WHERE cka_id = :id AND drawn = 1)",
 	[ST_HANDOUT_ZONES] =
 	    "SELECT count(DISTINCT zone) FROM handout WHERE cka_id = :id",
 	[ST_TAG_CLASH] =

@@ -32,6 +32,11 @@
 enum take_step { TAKE_CHOOSE, TAKE_CHOSEN, TAKE_PROVING, TAKE_PROVEN,
 	TAKE_WRITTEN, TAKE_DONE };
 
+/* A key's tag and, of one that can be revoked, what that becomes. */
+struct tags {
+	int tag, revoked;
+};
+
 struct take {
 	int64_t number;
 	enum take_step step;
@@ -43,6 +48,7 @@ struct take {
 	struct handout *keys; /* want.count of them */
 	struct handout_line *lines;
 	bool *singles;
+	struct tags *tags;
 	size_t nkeys;
 	bool lent;	     /* the group's own key, which is taken already */
 	bool forgotten;
@@ -55,6 +61,7 @@ struct take {
 	int64_t cursor, seen, unfit, clashes;
 	bool unbacked; /* it looks at keys in no backup, too */
 	bool waits;    /* the log has why */
+	bool retried;  /* its rows may be there: a commit was not heard of */
 	ksm_msec looked;
 	struct take *next;
 };
@@ -71,6 +78,7 @@ take_free(struct take *t)
 	free(t->keys);
 	free(t->lines);
 	free(t->singles);
+	free(t->tags);
 	id_list_clear(&t->excluded);
 	free(t);
 }
@@ -153,7 +161,9 @@ take_new(struct engine *e, const struct take_want *want, struct ksm_fail *fail)
 	t->keys = calloc(want->count, sizeof(*t->keys));
 	t->lines = calloc(want->count, sizeof(*t->lines));
 	t->singles = calloc(want->count, sizeof(*t->singles));
-	if (t->keys == NULL || t->lines == NULL || t->singles == NULL)
+	t->tags = calloc(want->count, sizeof(*t->tags));
+	if (t->keys == NULL || t->lines == NULL || t->singles == NULL ||
+	    t->tags == NULL)
 		goto no_memory;
 	if (!text_take(want->zone, t->zone, sizeof(t->zone)) ||
 	    !text_take(want->owner, t->owner, sizeof(t->owner)) ||
@@ -240,12 +250,18 @@ tag_fits(const struct take_want *w, int tag)
 	return w->tag_modulo == 0 || tag % w->tag_modulo == w->tag_rest;
 }
 
-/* Its tag and, of a key that can be revoked, what that becomes. */
-static void
-tags_of(const struct store_key *k, int tags[2])
+static struct tags
+tags_of(const struct store_key *k)
 {
-	tags[0] = k->pool.role == ROLE_ZSK ? k->tag_zsk : k->tag_ksk;
-	tags[1] = k->pool.role == ROLE_ZSK ? k->tag_zsk : k->tag_revoked;
+	if (k->pool.role == ROLE_ZSK)
+		return (struct tags){ k->tag_zsk, k->tag_zsk };
+	return (struct tags){ k->tag_ksk, k->tag_revoked };
+}
+
+static bool
+tags_fit(const struct take_want *w, const struct tags *tags)
+{
+	return tag_fits(w, tags->tag) && tag_fits(w, tags->revoked);
 }
 
 static bool
@@ -266,53 +282,57 @@ same_home(const struct take *a, const struct take *b)
 		strcmp(a->share, b->share) == 0);
 }
 
-/* With a key that is on its way to the same zone, of this take or another. */
-static bool
-clashes_underway(struct engine *e, const struct take *t,
-    const struct store_key *k)
-{
-	struct store_key *other = calloc(1, sizeof(*other));
-	int mine[2], theirs[2];
-	bool clash = other == NULL;
-	struct ksm_fail fail;
+/* Tags that are on their way to the same zone, by this take or another. */
+struct tag_map {
+	uint8_t bits[(UINT16_MAX + 1) / 8];
+};
 
-	tags_of(k, mine);
-	for (struct take *o = e->takes; !clash && o != NULL; o = o->next) {
-		if (o->step == TAKE_DONE || o->lent || !same_home(t, o))
-			continue;
-		for (size_t i = 0; !clash && i < o->nkeys; i++) {
-			if (store_key_get(e->store, &o->keys[i].id, other,
-				&fail) != KSM_OK)
-				continue;
-			tags_of(other, theirs);
-			clash = mine[0] == theirs[0] || mine[0] == theirs[1] ||
-			    mine[1] == theirs[0] || mine[1] == theirs[1];
-		}
-	}
-	free(other);
-	return clash;
+static void
+tag_map_add(struct tag_map *m, const struct tags *tags)
+{
+	m->bits[(tags->tag & UINT16_MAX) / 8] |=
+	    (uint8_t)(1U << (tags->tag & 7));
+	m->bits[(tags->revoked & UINT16_MAX) / 8] |=
+	    (uint8_t)(1U << (tags->revoked & 7));
+}
+
+static bool
+tag_map_has(const struct tag_map *m, const struct tags *tags)
+{
+	return (m->bits[(tags->tag & UINT16_MAX) / 8] >> (tags->tag & 7) & 1) ||
+	    (m->bits[(tags->revoked & UINT16_MAX) / 8] >>
+		    (tags->revoked & 7) & 1);
+}
+
+static void
+tag_map_fill(struct engine *e, const struct take *t, struct tag_map *m)
+{
+	*m = (struct tag_map){ { 0 } };
+	for (const struct take *o = e->takes; o != NULL; o = o->next)
+		for (size_t i = 0; i < o->nkeys && o->step != TAKE_DONE &&
+		     !o->lent && same_home(t, o);
+		     i++)
+			tag_map_add(m, &o->tags[i]);
 }
 
 /* KSM_OK: it may go; KSM_ENOENT: it does not fit, and is counted. */
 static enum ksm_err
-candidate_judge(struct engine *e, struct take *t, const struct store_key *k,
-    struct ksm_fail *fail)
+candidate_judge(struct engine *e, struct take *t, const struct tag_map *m,
+    const struct store_key *k, struct ksm_fail *fail)
 {
+	struct tags tags = tags_of(k);
 	struct key_id with;
 	enum ksm_err err;
-	int tags[2];
 
 	t->seen++;
-	tags_of(k, tags);
-	if (id_in(&t->excluded, &k->id) || !tag_fits(&t->want, tags[0]) ||
-	    !tag_fits(&t->want, tags[1])) {
+	if (id_in(&t->excluded, &k->id) || !tags_fit(&t->want, &tags)) {
 		t->unfit++;
 		return KSM_ENOENT;
 	}
 	err = store_tag_clash(e->store, k, t->zone, t->share, &with, fail);
 	if (err != KSM_OK && err != KSM_ENOENT)
 		return err;
-	if (err == KSM_OK || clashes_underway(e, t, k)) {
+	if (err == KSM_OK || tag_map_has(m, &tags)) {
 		t->clashes++;
 		return KSM_ENOENT;
 	}
@@ -321,16 +341,16 @@ candidate_judge(struct engine *e, struct take *t, const struct store_key *k,
 
 static void
 handout_fill(struct engine *e, struct take *t, const struct store_key *k,
-    bool drawn, bool uncovered)
+    bool drawn)
 {
-	struct handout *h = &t->keys[t->nkeys++];
+	struct handout *h = &t->keys[t->nkeys];
 
+	t->tags[t->nkeys++] = tags_of(k);
 	*h = (struct handout){ .id = k->id,
 		.pool = k->pool,
 		.drawn = drawn,
 		.when = engine_wall(e),
 		.who = t->want.who,
-		.uncovered = uncovered,
 		.outside = t->want.outside != NULL,
 		.serial = k->serial };
 	(void)snprintf(h->zone, sizeof(h->zone), "%s", t->zone);
@@ -340,7 +360,30 @@ handout_fill(struct engine *e, struct take *t, const struct store_key *k,
 	    t->want.consumer == CONSUMER_NONE
 		? ""
 		: consumer_text(t->want.consumer));
-	t->state.uncovered = t->state.uncovered || uncovered;
+}
+
+/*
+ * Keys that should be in a backup and are not, as things stand now.
+ */
+static enum ksm_err
+uncovered_note(struct engine *e, struct take *t, struct ksm_fail *fail)
+{
+	const struct conf_repository *r;
+	enum ksm_err err = KSM_OK;
+
+	t->state.uncovered = false;
+	for (size_t i = 0; err == KSM_OK && i < t->nkeys; i++) {
+		bool covered = true;
+
+		r = conf_repository_find(&e->conf,
+		    t->keys[i].pool.repository);
+		if (r != NULL && r->require_backup)
+			err = store_key_covered(e->store, &t->keys[i].id,
+			    &covered, fail);
+		t->keys[i].uncovered = !covered;
+		t->state.uncovered = t->state.uncovered || !covered;
+	}
+	return err;
 }
 
 static void
@@ -365,14 +408,65 @@ group_busy(struct engine *e, const struct take *t)
 	return false;
 }
 
+/* What was asked for of a key that is drawn holds for one that is shared. */
+static enum ksm_err
+group_key_fits(const struct take *t, const struct store_key *k,
+    struct ksm_fail *fail)
+{
+	struct tags tags = tags_of(k);
+	char hex[KEY_ID_HEX];
+
+	key_id_format(&k->id, hex);
+	if (!tags_fit(&t->want, &tags))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "key %s, which the zones of %s share, has key tag %d, "
+		    "which is not what was asked for; --roll draws the next "
+		    "one for a zone that has it",
+		    hex, t->share,
+		    tag_fits(&t->want, tags.tag) ? tags.revoked : tags.tag);
+	if (t->want.not_before != 0 && k->ended < t->want.not_before)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "key %s, which the zones of %s share, was made before "
+		    "that; --roll draws the next one for a zone that has it",
+		    hex, t->share);
+	return KSM_OK;
+}
+
+/* A further zone is not to rely on a key that is in no backup. */
+static enum ksm_err
+group_key_backed(struct engine *e, const struct take *t,
+    const struct plan_pool *p, const struct store_key *k,
+    struct ksm_fail *fail)
+{
+	bool covered = true;
+	char hex[KEY_ID_HEX];
+	enum ksm_err err;
+
+	if (!p->repository_conf->require_backup ||
+	    p->settings.on_shortage == SHORTAGE_UNCOVERED)
+		return KSM_OK;
+	err = store_key_covered(e->store, &k->id, &covered, fail);
+	if (err != KSM_OK || covered)
+		return err;
+	key_id_format(&k->id, hex);
+	return ksm_failf(fail,
+	    p->settings.on_shortage == SHORTAGE_WAIT && !t->want.dry_run
+		? KSM_EBUSY : KSM_EREFUSED,
+	    "key %s, which the zones of %s share, is in no backup, which "
+	    "this repository requires; back the HSM up, then `ksmctl backup "
+	    "commit`",
+	    hex, t->share);
+}
+
 /*
  * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
- * drawn. KSM_EREFUSED: neither, with words.
+ * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
  */
 static enum ksm_err
 group_key(struct engine *e, struct take *t, const struct plan_pool *p,
     struct ksm_fail *fail)
 {
+	struct pool_spec spec = { .alg = p->alg, .bits = p->bits };
 	struct handout *h = NULL;
 	struct store_key *k = NULL;
 	struct key_id with;
@@ -388,8 +482,11 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 		err = ksm_failf(fail, KSM_ENOMEM, "take: no memory");
 		goto out;
 	}
-	err = store_handout_current(e->store, t->policy, t->want.role, p->alg,
-	    t->share, h, fail);
+	spec.role = t->want.role;
+	(void)snprintf(spec.policy, sizeof(spec.policy), "%s", p->policy);
+	(void)snprintf(spec.repository, sizeof(spec.repository), "%s",
+	    p->repository);
+	err = store_handout_current(e->store, &spec, t->share, h, fail);
 	if (err == KSM_OK)
 		err = store_handout_has(e->store, &h->id, t->zone, &has, fail);
 	if (err != KSM_OK || (t->want.roll && has)) {
@@ -411,6 +508,9 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 		err = KSM_ENOENT; /* retired, or destroyed: time for another */
 		goto out;
 	}
+	if ((err = group_key_fits(t, k, fail)) != KSM_OK ||
+	    (!has && (err = group_key_backed(e, t, p, k, fail)) != KSM_OK))
+		goto out;
 	if (!has) {
 		err = store_tag_clash(e->store, k, t->zone, "", &with, fail);
 		if (err == KSM_OK) {
@@ -424,7 +524,7 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 			goto out;
 	}
 	t->lent = true;
-	handout_fill(e, t, k, false, false);
+	handout_fill(e, t, k, false);
 	err = KSM_OK;
 out:
 	free(h);
@@ -464,6 +564,16 @@ short_text(const struct take *t, const struct plan_pool *p, char out[512])
 	}
 }
 
+static void
+take_waits(struct engine *e, struct take *t, const char *text)
+{
+	t->looked = engine_steady(e);
+	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
+	if (!t->waits)
+		log_notice("take for zone %s waits: %s", t->zone, text);
+	t->waits = true;
+}
+
 /* There are too few: what the pool's settings say of that. */
 static void
 choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
@@ -488,7 +598,6 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 		return;
 	}
 	choice_reset(t);
-	t->looked = engine_steady(e);
 	if (on == SHORTAGE_REFUSE || on == SHORTAGE_UNCOVERED ||
 	    t->want.dry_run) {
 		take_end(e, t, KSM_EREFUSED, text);
@@ -508,10 +617,7 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 			return;
 		}
 	}
-	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
-	if (!t->waits)
-		log_notice("take for zone %s waits: %s", t->zone, text);
-	t->waits = true;
+	take_waits(e, t, text);
 }
 
 /* They are chosen: on disk as `taking` before anything else happens. */
@@ -524,8 +630,9 @@ choice_commit(struct engine *e, struct take *t)
 
 	t->state.keys = t->keys;
 	if (t->want.dry_run) {
+		err = uncovered_note(e, t, &fail);
 		t->state.nkeys = t->nkeys;
-		take_end(e, t, KSM_OK, "");
+		take_end(e, t, err, err == KSM_OK ? "" : fail.text);
 		return;
 	}
 	if (!t->lent) {
@@ -543,6 +650,7 @@ choice_commit(struct engine *e, struct take *t)
 		}
 		if (!batch_stored(e, err, &fail, "take keys") ||
 		    !batch_commit(e)) {
+			e->take_sweep = true; /* it may be on disk */
 			choice_reset(t);
 			return;
 		}
@@ -561,23 +669,22 @@ choose(struct engine *e, struct take *t, const struct plan_pool *p,
 	struct ksm_fail fail = { .text = "" };
 	enum ksm_err err = page == NULL ? KSM_ENOMEM : KSM_OK;
 	int64_t stop = t->seen + SCAN_MOST;
+	struct tag_map underway;
 	size_t n = 1;
 
+	tag_map_fill(e, t, &underway);
 	while (err == KSM_OK && n > 0 && t->nkeys < t->want.count &&
 	    t->seen < stop) {
 		err = store_candidates(e->store, &want, &t->cursor, page,
 		    CANDIDATES, &n, &fail);
 		for (size_t i = 0; err == KSM_OK && i < n &&
 		     t->nkeys < t->want.count; i++) {
-			bool covered = true;
-
-			err = candidate_judge(e, t, &page[i], &fail);
-			if (err == KSM_OK && t->unbacked)
-				err = store_key_covered(e->store, &page[i].id,
-				    &covered, &fail);
-			if (err == KSM_OK)
-				handout_fill(e, t, &page[i], true, !covered);
-			else if (err == KSM_ENOENT)
+			err = candidate_judge(e, t, &underway, &page[i],
+			    &fail);
+			if (err == KSM_OK) {
+				handout_fill(e, t, &page[i], true);
+				tag_map_add(&underway, &t->tags[t->nkeys - 1]);
+			} else if (err == KSM_ENOENT)
 				err = KSM_OK;
 		}
 	}
@@ -660,6 +767,7 @@ choose_outside(struct engine *e, struct take *t)
 	struct store_key *k = calloc(1, sizeof(*k));
 	struct ksm_fail fail = { .text = "take: no memory" };
 	enum ksm_err err = KSM_ENOMEM;
+	bool drawn = false; /* before, for another zone */
 	char text[512], hex[KEY_ID_HEX];
 
 	key_id_format(&t->outside, hex);
@@ -681,8 +789,10 @@ choose_outside(struct engine *e, struct take *t)
 		if (err == KSM_ESTORE)
 			(void)batch_stored(e, err, &fail, "mark a key used");
 	}
+	if (err == KSM_OK)
+		err = store_handout_drawn(e->store, &k->id, &drawn, &fail);
 	if (err == KSM_OK) {
-		handout_fill(e, t, k, true, false);
+		handout_fill(e, t, k, !drawn);
 		choice_commit(e, t);
 	} else {
 		(void)snprintf(text, sizeof(text), "%s", fail.text);
@@ -777,6 +887,13 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		take_end(e, t, KSM_EREFUSED, text);
 		return;
 	}
+	/* Once more: the pool may have changed while it waited. */
+	err = consumer_fits(t->want.consumer, p->role, p->alg,
+	    plan_objects(p->repository_conf, p->alg) == 1, &fail);
+	if (err != KSM_OK) {
+		take_end(e, t, err, fail.text);
+		return;
+	}
 	if (p->scope != SCOPE_ZONE && t->want.count > 1) {
 		take_end(e, t, KSM_EREFUSED,
 		    "zones share the keys of this pool: --count can be 1 only, "
@@ -791,6 +908,10 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		if (err == KSM_OK) {
 			choice_commit(e, t);
 			*wait = 0;
+			return;
+		}
+		if (err == KSM_EBUSY) {
+			take_waits(e, t, fail.text);
 			return;
 		}
 		if (err != KSM_ENOENT) {
@@ -962,6 +1083,20 @@ proofs_look(struct engine *e, ksm_msec *wait)
 
 /* ---- on record -------------------------------------------------------------- */
 
+/* Why it was handed out all the same. */
+static const char *
+uncovered_why(const struct take *t)
+{
+	if (t->want.outside != NULL)
+		return "it is in no backup, which its repository requires; it "
+		       "was in use already";
+	return t->unbacked
+	    ? "it is in no backup, which its repository requires; OnShortage "
+	      "of its pool allows it"
+	    : "it is in no backup, which its repository requires; it was "
+	      "chosen or shared before that was so";
+}
+
 /* The rows of one take; KSM_OK: on disk. */
 static enum ksm_err
 take_store(struct engine *e, struct take *t, struct ksm_fail *fail)
@@ -987,9 +1122,7 @@ take_store(struct engine *e, struct take *t, struct ksm_fail *fail)
 		if (err == KSM_OK && t->keys[i].uncovered)
 			err = store_history_add(e->store, engine_wall(e),
 			    t->want.who, "key taken uncovered", hex,
-			    "it is in no backup, which its repository "
-			    "requires; OnShortage of its pool allows it",
-			    fail);
+			    uncovered_why(t), fail);
 	}
 	return err;
 }
@@ -1014,11 +1147,45 @@ take_tell(struct engine *e, const struct take *t)
 		if (t->keys[i].uncovered)
 			LOG_KEY(LOGL_WARNING, r, hex,
 			    "repository %s: key %s is in NO BACKUP and was "
-			    "handed out all the same, as OnShortage of its "
-			    "pool says; back the HSM up before the zone relies "
-			    "on it",
-			    r->name, hex);
+			    "handed out: %s; back the HSM up before the zone "
+			    "relies on it",
+			    r->name, hex, uncovered_why(t));
 	}
+}
+
+/* Their commit went through though nobody said so: all are there, or none. */
+static bool
+take_is_stored(struct engine *e, const struct take *t)
+{
+	size_t last = t->nkeys - 1;
+	char *text = t->retried ? malloc(HANDOUT_LINE) : NULL;
+	uint8_t hash[DIGEST_LEN];
+	struct ksm_fail fail;
+	bool is = text != NULL &&
+	    store_handout_text(e->store, t->keys[last].number, text, hash,
+		&fail) == KSM_OK &&
+	    memcmp(hash, t->lines[last].hash, DIGEST_LEN) == 0;
+
+	free(text);
+	return is;
+}
+
+/*
+ * The journal has them, and the database says that they cannot be: nothing is
+ * handed out until somebody has looked.
+ */
+static void
+takes_part(struct engine *e, const char *why)
+{
+	char part[LOCK_TEXT], text[512];
+
+	(void)snprintf(part, sizeof(part),
+	    "hand-outs in the journal do not fit the database: %.400s", why);
+	handouts_lock(e, part);
+	closed_text(part, text);
+	for (struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_WRITTEN)
+			take_end(e, t, KSM_EUNKNOWN, text);
 }
 
 /* All that the journal has and the database does not. */
@@ -1040,15 +1207,18 @@ takes_store(struct engine *e, ksm_msec *wait)
 	}
 	for (struct take *t = e->takes; err == KSM_OK && t != NULL;
 	     t = t->next)
-		if (t->step == TAKE_WRITTEN)
+		if (t->step == TAKE_WRITTEN && !take_is_stored(e, t))
 			err = take_store(e, t, &fail);
 	if (err != KSM_OK && err != KSM_ESTORE) {
 		store_rollback(e->store);
-		(void)ksm_fail_before(&fail, "record hand-outs");
-		err = KSM_ESTORE;
+		takes_part(e, fail.text);
+		*wait = 0;
+		return;
 	}
 	if (!batch_stored(e, err, &fail, "record hand-outs") ||
 	    !batch_commit(e)) {
+		for (struct take *t = e->takes; t != NULL; t = t->next)
+			t->retried = true;
 		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
 		return; /* the journal has them: once more, or at a start */
 	}
@@ -1085,13 +1255,22 @@ takes_write(struct engine *e, ksm_msec *wait)
 		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
 		return;
 	}
+	for (struct take *t = e->takes; t != NULL; t = t->next) {
+		if (t->step != TAKE_PROVEN)
+			continue;
+		if (!batch_stored(e, uncovered_note(e, t, &fail), &fail,
+			"look for a backup")) {
+			*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+			return;
+		}
+	}
 	all = calloc(n, sizeof(*all));
 	lines = calloc(n, sizeof(*lines));
 	for (struct take *t = e->takes; all != NULL && t != NULL; t = t->next)
 		for (size_t i = 0; t->step == TAKE_PROVEN && i < t->nkeys;
 		     i++) {
 			t->keys[i].when = engine_wall(e);
-			t->keys[i].mark = store_serial_last(e->store);
+			t->keys[i].mark = store_serial_on_disk(e->store);
 			all[at++] = t->keys[i];
 		}
 	if (handouts_closed(e, why))
