@@ -1088,13 +1088,11 @@ static const char *
 uncovered_why(const struct take *t)
 {
 	if (t->want.outside != NULL)
-		return "it is in no backup, which its repository requires; it "
-		       "was in use already";
-	return t->unbacked
-	    ? "it is in no backup, which its repository requires; OnShortage "
-	      "of its pool allows it"
-	    : "it is in no backup, which its repository requires; it was "
-	      "chosen or shared before that was so";
+		return "it was in use already";
+	if (t->lent)
+		return "zones share it already";
+	return t->unbacked ? "OnShortage of its pool allows it"
+			   : "it was chosen before its repository required one";
 }
 
 /* The rows of one take; KSM_OK: on disk. */
