@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,7 @@ handout_decode(const char *text, size_t len, struct handout *h,
 {
 	const char *chain, *id, *zone, *policy, *role, *repository, *share;
 	const char *request, *consumer, *when;
-	json_int_t n, when_s, uid, pid, serial, mark;
+	json_int_t n, when_s, alg, bits, uid, pid, serial, mark;
 	json_error_t why;
 	json_t *line = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	int drawn, uncovered, outside;
@@ -92,12 +93,12 @@ handout_decode(const char *text, size_t len, struct handout *h,
 		return ksm_failf(fail, KSM_EREFUSED, "it is no JSON (%s)",
 		    why.text);
 	if (json_unpack_ex(line, &why, JSON_STRICT,
-		"{s:I, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s,"
+		"{s:I, s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s,"
 		" s:b, s:s, s:s, s:I, s:I, s:b, s:b, s:I, s:I}",
 		"n", &n, "prev", &chain, "time", &when, "time_s", &when_s,
 		"key", &id, "zone", &zone, "policy", &policy, "role", &role,
-		"repository", &repository, "algorithm", &h->pool.alg, "size",
-		&h->pool.bits, "share", &share, "drawn", &drawn, "request",
+		"repository", &repository, "algorithm", &alg, "size", &bits,
+		"share", &share, "drawn", &drawn, "request",
 		&request, "consumer", &consumer, "uid", &uid, "pid", &pid,
 		"uncovered", &uncovered, "outside", &outside, "serial",
 		&serial, "mark", &mark) == -1) {
@@ -105,7 +106,7 @@ handout_decode(const char *text, size_t len, struct handout *h,
 		    "it is no line of a hand-out journal (%s)", why.text);
 	} else if (!key_id_parse(id, &h->id) ||
 	    !hex_parse(chain, prev, DIGEST_LEN) || n < 1 ||
-	    h->pool.alg < 1 || h->pool.alg > 255 || h->pool.bits < 1 ||
+	    alg < 1 || alg > 255 || bits < 1 || bits > INT_MAX ||
 	    !key_role_find(role, &h->pool.role) ||
 	    !text_copy(zone, h->zone, sizeof(h->zone)) ||
 	    !text_copy(policy, h->pool.policy, sizeof(h->pool.policy)) ||
@@ -119,6 +120,8 @@ handout_decode(const char *text, size_t len, struct handout *h,
 	} else {
 		h->number = n;
 		h->when = when_s;
+		h->pool.alg = (int)alg;
+		h->pool.bits = (int)bits;
 		h->who = (struct store_actor){ uid, pid };
 		h->drawn = drawn != 0;
 		h->uncovered = uncovered != 0;
@@ -201,6 +204,26 @@ block_write(struct journal *j, const char *text, size_t len, bool sync,
 }
 
 static enum ksm_err
+not_ours(const char *head, struct ksm_fail *fail)
+{
+	return ksm_failf(fail, KSM_EREFUSED, "it is not the hand-out journal "
+	    "of this installation: its first line should be %s", head);
+}
+
+/*
+ * Is it a first line that was only begun? A file system that lost its power
+ * may have zeroes for what was not written yet. Anything else without an end is
+ * a file of somebody else's, and not ours to cut.
+ */
+static bool
+head_begun(const char *text, size_t len, const char *head)
+{
+	while (len > 0 && text[len - 1] == '\0')
+		len--;
+	return len <= strlen(head) && memcmp(text, head, len) == 0;
+}
+
+static enum ksm_err
 line_take(struct journal *j, const char *text, size_t len, int64_t line_no,
     const char *head, journal_fn fn, void *ctx, struct ksm_fail *fail)
 {
@@ -214,9 +237,7 @@ line_take(struct journal *j, const char *text, size_t len, int64_t line_no,
 		    "memory");
 	if (line_no == 1) {
 		if (strlen(head) != len || memcmp(head, text, len) != 0)
-			err = ksm_failf(fail, KSM_EREFUSED,
-			    "it is not the hand-out journal of this "
-			    "installation: its first line should be %s", head);
+			err = not_ours(head, fail);
 	} else if ((err = handout_decode(text, len, h, prev, fail)) ==
 	    KSM_OK) {
 		if (h->number != j->number + 1)
@@ -270,8 +291,15 @@ lines_read(struct journal *j, const char *head, journal_fn fn, void *ctx,
 		return err;
 	}
 	while (err == KSM_OK && (len = getline(&line, &room, in)) > 0) {
-		if (line[len - 1] != '\n')
-			break; /* torn */
+		if (line[len - 1] != '\n') { /* torn */
+			if (line_no == 0 &&
+			    !head_begun(line, (size_t)len, head)) {
+				err = not_ours(head, fail);
+				(void)ksm_fail_before(fail,
+				    "hand-out journal %s:1", j->path);
+			}
+			break;
+		}
 		line_no++;
 		if (len > HANDOUT_LINE)
 			err = ksm_failf(fail, KSM_EREFUSED,

@@ -236,6 +236,100 @@ a_hostile_name_is_cut_and_shown_in_print(void **ctx)
 	assert_true(strlen(fail.text) < 200);
 }
 
+static void
+all_spellings_of_a_name_have_one_text(void **ctx)
+{
+	static const struct {
+		const char *spelt, *text;
+	} cases[] = {
+		{ ".", "." },
+		{ "example", "example" },
+		{ "Example.COM.", "example.com" },
+		{ "ex\\065mple\\.", "example\\." },
+		{ "a\\046b.c", "a\\.b.c" },
+		{ "\\\\", "\\\\" },
+		{ "a\\\"b", "a\\\"b" },
+		{ "a\"b", "a\\\"b" },
+		{ "a;b", "a\\;b" },
+		{ "(a)", "\\(a\\)" },
+		{ "@", "\\@" },
+		{ "$include", "\\$include" },
+		{ "a\\ b", "a\\032b" },
+		{ "a\\000b", "a\\000b" },
+		{ "a\\127b", "a\\127b" },
+		{ "\xc3\xa4.example", "\\195\\164.example" },
+		{ "0/25.2.0.192.IN-ADDR.ARPA", "0/25.2.0.192.in-addr.arpa" },
+		{ "_dmarc.*.Example", "_dmarc.*.example" },
+		{ "'it'.`{|}~!#%&+,:<=>?[]^", "'it'.`{|}~!#%&+,:<=>?[]^" },
+	};
+
+	(void)ctx;
+	for (size_t i = 0; i < nitems(cases); i++) {
+		uint8_t wire[DNSNAME_WIRE], again[DNSNAME_WIRE];
+		char text[DNSNAME_TEXT];
+		struct ksm_fail fail;
+		size_t len, n;
+
+		if (dnsname_parse(cases[i].spelt, wire, &len, &fail) != KSM_OK)
+			fail_msg("%s", fail.text);
+		dnsname_text(wire, len, text);
+		assert_string_equal(text, cases[i].text);
+		/* and that one is a spelling, too */
+		if (dnsname_parse(text, again, &n, &fail) != KSM_OK)
+			fail_msg("%s", fail.text);
+		assert_int_equal(n, len);
+		assert_memory_equal(again, wire, len);
+	}
+}
+
+static void
+every_octet_has_a_text_that_reads_as_itself(void **ctx)
+{
+	uint8_t wire[DNSNAME_WIRE] = { 2 }, again[DNSNAME_WIRE];
+	char text[DNSNAME_TEXT];
+	size_t n;
+
+	(void)ctx;
+	for (int octet = 0; octet < 256; octet++) {
+		if (octet >= 'A' && octet <= 'Z')
+			continue;
+		wire[1] = (uint8_t)octet;
+		wire[2] = '1'; /* a digit behind it is no part of an escape */
+		dnsname_text(wire, 4, text);
+		for (const char *p = text; *p != '\0'; p++)
+			assert_true(*p > ' ' && *p <= '~');
+		assert_int_equal(dnsname_parse(text, again, &n, NULL), KSM_OK);
+		assert_int_equal(n, 4);
+		assert_memory_equal(again, wire, 4);
+	}
+}
+
+static void
+the_longest_text_has_room(void **ctx)
+{
+	uint8_t wire[DNSNAME_WIRE], again[DNSNAME_WIRE];
+	char text[DNSNAME_TEXT + 16];
+	size_t at = 0, n;
+
+	(void)ctx;
+	for (size_t label = 0; label < 4; label++) {
+		uint8_t octets = label < 3 ? 63 : 61;
+
+		wire[at] = octets;
+		memset(wire + at + 1, 0xff, octets);
+		at += octets + 1u;
+	}
+	wire[at++] = 0;
+	assert_int_equal(at, DNSNAME_WIRE);
+	memset(text, '#', sizeof(text));
+	dnsname_text(wire, at, text);
+	assert_int_equal(strlen(text), 4 * 250 + 3);
+	assert_int_equal(text[DNSNAME_TEXT], '#');
+	assert_int_equal(dnsname_parse(text, again, &n, NULL), KSM_OK);
+	assert_int_equal(n, DNSNAME_WIRE);
+	assert_memory_equal(again, wire, n);
+}
+
 int
 main(void)
 {
@@ -247,6 +341,9 @@ main(void)
 		cmocka_unit_test(a_label_has_63_octets_at_most),
 		cmocka_unit_test(a_name_has_255_octets_at_most),
 		cmocka_unit_test(a_hostile_name_is_cut_and_shown_in_print),
+		cmocka_unit_test(all_spellings_of_a_name_have_one_text),
+		cmocka_unit_test(every_octet_has_a_text_that_reads_as_itself),
+		cmocka_unit_test(the_longest_text_has_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
