@@ -46,6 +46,7 @@ struct take {
 	size_t nkeys;
 	bool lent;	     /* the group's own key, which is taken already */
 	bool forgotten;
+	bool offered;	     /* done for a turn of the loop, and not fetched */
 	int64_t errand;	     /* of its repository; shared with others */
 	size_t errand_at;    /* where its keys begin there */
 	int tries;
@@ -95,7 +96,10 @@ take_unlink(struct engine *e, struct take *t)
 		}
 }
 
-/* Those nobody fetches go, the oldest first. */
+/*
+ * Those nobody fetches go, the oldest first; not before whoever waits had a
+ * turn to fetch it, or of many that end together one loses its answer.
+ */
 static void
 takes_prune(struct engine *e)
 {
@@ -110,8 +114,11 @@ takes_prune(struct engine *e)
 			take_unlink(e, t);
 			continue;
 		}
-		oldest = oldest == NULL ? t : oldest;
-		done++;
+		if (t->offered) {
+			oldest = oldest == NULL ? t : oldest;
+			done++;
+		}
+		t->offered = true;
 	}
 	if (done > TAKES_KEPT)
 		take_unlink(e, oldest);
