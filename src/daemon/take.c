@@ -679,6 +679,11 @@ choose_outside(struct engine *e, struct take *t)
 		err = ksm_failf(&fail, KSM_EREFUSED,
 		    "key %s is %s; only one that is ready or surplus can come "
 		    "to be used", hex, key_state_text(k->state));
+	else if (err == KSM_OK && !k->proved)
+		err = ksm_failf(&fail, KSM_EREFUSED,
+		    "key %s has to prove itself again, after a crash of the "
+		    "machine; ask again when the next look has been at it",
+		    hex);
 	if (err == KSM_OK && k->state == KEY_SURPLUS) {
 		if (!batch_commit(e))
 			err = KSM_ESTORE;
