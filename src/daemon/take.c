@@ -43,6 +43,7 @@ struct take {
 	struct handout *keys; /* want.count of them */
 	struct handout_line *lines;
 	bool *singles;
+	int (*tags)[2]; /* of keys: theirs and, when revoked, what it becomes */
 	size_t nkeys;
 	bool lent;	     /* the group's own key, which is taken already */
 	bool forgotten;
@@ -72,6 +73,7 @@ take_free(struct take *t)
 	free(t->keys);
 	free(t->lines);
 	free(t->singles);
+	free(t->tags);
 	id_list_clear(&t->excluded);
 	free(t);
 }
@@ -160,7 +162,9 @@ take_new(struct engine *e, const struct take_want *want, struct ksm_fail *fail)
 	t->keys = calloc(want->count, sizeof(*t->keys));
 	t->lines = calloc(want->count, sizeof(*t->lines));
 	t->singles = calloc(want->count, sizeof(*t->singles));
-	if (t->keys == NULL || t->lines == NULL || t->singles == NULL)
+	t->tags = calloc(want->count, sizeof(*t->tags));
+	if (t->keys == NULL || t->lines == NULL || t->singles == NULL ||
+	    t->tags == NULL)
 		goto no_memory;
 	if (!text_take(want->zone, t->zone, sizeof(t->zone)) ||
 	    !text_take(want->owner, t->owner, sizeof(t->owner)) ||
@@ -275,29 +279,22 @@ same_home(const struct take *a, const struct take *b)
 
 /* With a key that is on its way to the same zone, of this take or another. */
 static bool
-clashes_underway(struct engine *e, const struct take *t,
-    const struct store_key *k)
+clashes_underway(const struct engine *e, const struct take *t,
+    const int mine[2])
 {
-	struct store_key *other = calloc(1, sizeof(*other));
-	int mine[2], theirs[2];
-	bool clash = other == NULL;
-	struct ksm_fail fail;
-
-	tags_of(k, mine);
-	for (struct take *o = e->takes; !clash && o != NULL; o = o->next) {
-		if (o->step == TAKE_DONE || o->lent || !same_home(t, o))
+	for (const struct take *o = e->takes; o != NULL; o = o->next) {
+		if (o->step == TAKE_DONE || o->lent || o->nkeys == 0 ||
+		    !same_home(t, o))
 			continue;
-		for (size_t i = 0; !clash && i < o->nkeys; i++) {
-			if (store_key_get(e->store, &o->keys[i].id, other,
-				&fail) != KSM_OK)
-				continue;
-			tags_of(other, theirs);
-			clash = mine[0] == theirs[0] || mine[0] == theirs[1] ||
-			    mine[1] == theirs[0] || mine[1] == theirs[1];
+		for (size_t i = 0; i < o->nkeys; i++) {
+			const int *theirs = o->tags[i];
+
+			if (mine[0] == theirs[0] || mine[0] == theirs[1] ||
+			    mine[1] == theirs[0] || mine[1] == theirs[1])
+				return true;
 		}
 	}
-	free(other);
-	return clash;
+	return false;
 }
 
 /* KSM_OK: it may go; KSM_ENOENT: it does not fit, and is counted. */
@@ -319,7 +316,7 @@ candidate_judge(struct engine *e, struct take *t, const struct store_key *k,
 	err = store_tag_clash(e->store, k, t->zone, t->share, &with, fail);
 	if (err != KSM_OK && err != KSM_ENOENT)
 		return err;
-	if (err == KSM_OK || clashes_underway(e, t, k)) {
+	if (err == KSM_OK || clashes_underway(e, t, tags)) {
 		t->clashes++;
 		return KSM_ENOENT;
 	}
@@ -330,8 +327,9 @@ static void
 handout_fill(struct engine *e, struct take *t, const struct store_key *k,
     bool drawn, bool uncovered)
 {
-	struct handout *h = &t->keys[t->nkeys++];
+	struct handout *h = &t->keys[t->nkeys];
 
+	tags_of(k, t->tags[t->nkeys++]);
 	*h = (struct handout){ .id = k->id,
 		.pool = k->pool,
 		.drawn = drawn,
