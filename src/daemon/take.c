@@ -3,14 +3,16 @@
  *
  *          +-- wait, generate: none may go now
  *          v   |
- *   -----> CHOOSE --taking--> CHOSEN --> PROVING --> PROVEN --> WRITTEN --> DONE
- *          ^ |                              |          |           |
- *          | +-- a key of the group --------^          |           +-- the store
- *          +---- one failed: another one ---+          v               is locked
- *                                              the journal says no:
- *                                              back to ready
+ *   -----> CHOOSE -> PICKED -> CHOSEN --> PROVING --> PROVEN --> WRITTEN --> DONE
+ *          ^ |         |         ^           |          |           |
+ *          | +---------|---------+           |          |           +-- the store
+ *          |  a key of the group             |          v               is locked
+ *          +-----------+---------------------+   the journal says no:
+ *        not committed   one failed: another     back to ready
  *
- * CHOOSE:  so many candidates in a turn; then they are `taking` on disk.
+ * CHOOSE:  so many candidates in a turn.
+ * PICKED:  `taking` in the open batch; one commit at the end of the turn puts
+ *          all of them on disk, and none is more than a choice before that.
  * CHOSEN:  all that wait for one repository are proven together.
  * PROVEN:  all that are proven go into the journal with one write and sync.
  * WRITTEN: the journal has it: nothing leads back. The rows follow as soon as
@@ -23,14 +25,15 @@
 #include "engine_parts.h"
 #include "journal.h"
 
-#define CANDIDATES   64
+#define CANDIDATES   64	  /* read at once */
+#define CANDIDATES_SPARE 3 /* read for one that clashes */
 #define SCAN_MOST    5000 /* candidates in a turn of the loop */
 #define TAKE_TRIES   5	  /* keys of one take that may fail their proof */
 #define WAIT_LOOK_MS 500  /* between looks whether there is a key by now */
 #define TAKES_KEPT   64	  /* finished, not fetched */
 
-enum take_step { TAKE_CHOOSE, TAKE_CHOSEN, TAKE_PROVING, TAKE_PROVEN,
-	TAKE_WRITTEN, TAKE_DONE };
+enum take_step { TAKE_CHOOSE, TAKE_PICKED, TAKE_CHOSEN, TAKE_PROVING,
+	TAKE_PROVEN, TAKE_WRITTEN, TAKE_DONE };
 
 /* A key's tag and, of one that can be revoked, what that becomes. */
 struct tags {
@@ -52,6 +55,7 @@ struct take {
 	size_t nkeys;
 	bool lent;	     /* the group's own key, which is taken already */
 	bool forgotten;
+	bool offered;	     /* done for a turn of the loop, and not fetched */
 	int64_t errand;	     /* of its repository; shared with others */
 	size_t errand_at;    /* where its keys begin there */
 	int tries;
@@ -59,6 +63,7 @@ struct take {
 	struct id_list excluded; /* failed their proof */
 	/* a choice that takes several turns */
 	int64_t cursor, seen, unfit, clashes;
+	int turns;
 	bool unbacked; /* it looks at keys in no backup, too */
 	bool waits;    /* the log has why */
 	bool retried;  /* its rows may be there: a commit was not heard of */
@@ -103,7 +108,10 @@ take_unlink(struct engine *e, struct take *t)
 		}
 }
 
-/* Those nobody fetches go, the oldest first. */
+/*
+ * Those nobody fetches go, the oldest first; not before whoever waits had a
+ * turn to fetch it, or of many that end together one loses its answer.
+ */
 static void
 takes_prune(struct engine *e)
 {
@@ -118,8 +126,11 @@ takes_prune(struct engine *e)
 			take_unlink(e, t);
 			continue;
 		}
-		oldest = oldest == NULL ? t : oldest;
-		done++;
+		if (t->offered) {
+			oldest = oldest == NULL ? t : oldest;
+			done++;
+		}
+		t->offered = true;
 	}
 	if (done > TAKES_KEPT)
 		take_unlink(e, oldest);
@@ -390,6 +401,7 @@ static void
 choice_reset(struct take *t)
 {
 	t->cursor = t->seen = t->unfit = t->clashes = 0;
+	t->turns = 0;
 	t->nkeys = 0;
 	t->state.uncovered = t->unbacked = false;
 }
@@ -398,8 +410,6 @@ choice_reset(struct take *t)
 static bool
 group_busy(struct engine *e, const struct take *t)
 {
-	if (strncmp(t->share, "zone:", 5) == 0)
-		return false;
 	for (const struct take *o = e->takes; o != t; o = o->next)
 		if (o->step != TAKE_DONE && o->want.role == t->want.role &&
 		    strcmp(o->policy, t->policy) == 0 &&
@@ -620,9 +630,63 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 	take_waits(e, t, text);
 }
 
-/* They are chosen: on disk as `taking` before anything else happens. */
+static bool
+picks_wait(const struct engine *e)
+{
+	for (const struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED)
+			return true;
+	return false;
+}
+
+/* What was picked in this turn is not on disk: it is chosen again. */
 static void
-choice_commit(struct engine *e, struct take *t)
+picks_drop(struct engine *e)
+{
+	for (struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED) {
+			t->step = TAKE_CHOOSE;
+			choice_reset(t);
+		}
+}
+
+/* On disk as `taking`, all of them, before anything else happens. */
+static void
+picks_commit(struct engine *e)
+{
+	if (!picks_wait(e))
+		return;
+	/* After a failure there is no batch, and to commit none is no success. */
+	if (e->recover || !batch_commit(e)) {
+		e->take_sweep = true; /* it may be on disk */
+		picks_drop(e);
+		return; /* tried again when the database is back */
+	}
+	for (struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED)
+			t->step = t->want.outside != NULL ? TAKE_PROVEN
+							  : TAKE_CHOSEN;
+}
+
+/* A choice of many turns may name a key that another take has by now. */
+static bool
+choice_stands(struct engine *e, const struct take *t)
+{
+	struct store_key *k = calloc(1, sizeof(*k));
+	struct ksm_fail fail;
+	bool stands = k != NULL;
+
+	for (size_t i = 0; stands && i < t->nkeys; i++)
+		stands = store_key_get(e->store, &t->keys[i].id, k, &fail) ==
+			KSM_OK &&
+		    k->state == KEY_READY;
+	free(k);
+	return stands;
+}
+
+/* They are chosen: `taking` in the open batch, beside those of other takes. */
+static void
+choice_pick(struct engine *e, struct take *t)
 {
 	struct ksm_fail fail;
 	enum ksm_err err = KSM_OK;
@@ -635,27 +699,40 @@ choice_commit(struct engine *e, struct take *t)
 		take_end(e, t, err, err == KSM_OK ? "" : fail.text);
 		return;
 	}
-	if (!t->lent) {
-		(void)snprintf(why, sizeof(why), "for zone %.200s", t->zone);
-		if (!batch_commit(e)) {
-			choice_reset(t);
-			return; /* tried again when the database is back */
-		}
-		err = keys_move(e, t, KEY_READY, KEY_TAKING, why, &fail);
-		/* Somebody retired one of them meanwhile: once more. */
-		if (err == KSM_ENOENT) {
-			store_rollback(e->store);
-			choice_reset(t);
-			return;
-		}
-		if (!batch_stored(e, err, &fail, "take keys") ||
-		    !batch_commit(e)) {
-			e->take_sweep = true; /* it may be on disk */
-			choice_reset(t);
-			return;
-		}
+	if (t->lent) {
+		t->step = TAKE_CHOSEN;
+		return;
 	}
-	t->step = t->want.outside != NULL ? TAKE_PROVEN : TAKE_CHOSEN;
+	/* What waits goes first, so that a failure undoes nothing but picks. */
+	if ((!picks_wait(e) && !batch_commit(e)) ||
+	    (t->turns > 1 && !choice_stands(e, t))) {
+		choice_reset(t);
+		return;
+	}
+	(void)snprintf(why, sizeof(why), "for zone %.200s", t->zone);
+	err = keys_move(e, t, KEY_READY, KEY_TAKING, why, &fail);
+	if (err == KSM_OK) {
+		t->step = TAKE_PICKED;
+		return;
+	}
+	/* Another program moved one of them meanwhile, or nothing works. */
+	if (err == KSM_ENOENT)
+		store_rollback(e->store);
+	else
+		(void)batch_stored(e, err, &fail, "take keys");
+	picks_drop(e);
+	choice_reset(t);
+}
+
+/* The oldest few nearly always fit, unless tags are asked for. */
+static size_t
+page_size(const struct take *t)
+{
+	size_t want = t->want.count - t->nkeys + CANDIDATES_SPARE;
+
+	if (t->want.by_range || t->want.tag_modulo > 0 || want > CANDIDATES)
+		return CANDIDATES;
+	return want;
 }
 
 static void
@@ -665,18 +742,19 @@ choose(struct engine *e, struct take *t, const struct plan_pool *p,
 	struct candidate_want want = { .pool_row = run->row,
 		.covered = p->repository_conf->require_backup && !t->unbacked,
 		.not_before = t->want.not_before };
-	struct store_key *page = calloc(CANDIDATES, sizeof(*page));
+	size_t most = page_size(t), n = 1;
+	struct store_key *page = calloc(most, sizeof(*page));
 	struct ksm_fail fail = { .text = "" };
 	enum ksm_err err = page == NULL ? KSM_ENOMEM : KSM_OK;
 	int64_t stop = t->seen + SCAN_MOST;
 	struct tag_map underway;
-	size_t n = 1;
 
+	t->turns++;
 	tag_map_fill(e, t, &underway);
 	while (err == KSM_OK && n > 0 && t->nkeys < t->want.count &&
 	    t->seen < stop) {
 		err = store_candidates(e->store, &want, &t->cursor, page,
-		    CANDIDATES, &n, &fail);
+		    most, &n, &fail);
 		for (size_t i = 0; err == KSM_OK && i < n &&
 		     t->nkeys < t->want.count; i++) {
 			err = candidate_judge(e, t, &underway, &page[i],
@@ -693,7 +771,7 @@ choose(struct engine *e, struct take *t, const struct plan_pool *p,
 		take_end(e, t, err, page == NULL ? "take: no memory"
 						 : fail.text);
 	} else if (t->nkeys == t->want.count) {
-		choice_commit(e, t);
+		choice_pick(e, t);
 		*wait = 0;
 	} else if (n > 0) {
 		*wait = 0;
@@ -780,6 +858,11 @@ choose_outside(struct engine *e, struct take *t)
 		err = ksm_failf(&fail, KSM_EREFUSED,
 		    "key %s is %s; only one that is ready or surplus can come "
 		    "to be used", hex, key_state_text(k->state));
+	else if (err == KSM_OK && !k->proved)
+		err = ksm_failf(&fail, KSM_EREFUSED,
+		    "key %s has to prove itself again, after a crash of the "
+		    "machine; ask again when the next look has been at it",
+		    hex);
 	if (err == KSM_OK && k->state == KEY_SURPLUS) {
 		if (!batch_commit(e))
 			err = KSM_ESTORE;
@@ -793,7 +876,7 @@ choose_outside(struct engine *e, struct take *t)
 		err = store_handout_drawn(e->store, &k->id, &drawn, &fail);
 	if (err == KSM_OK) {
 		handout_fill(e, t, k, !drawn);
-		choice_commit(e, t);
+		choice_pick(e, t);
 	} else {
 		(void)snprintf(text, sizeof(text), "%s", fail.text);
 		take_end(e, t, err, text);
@@ -873,7 +956,8 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 	if (err == KSM_OK)
 		p = &e->plan.pools[pool];
 	if (t->want.outside != NULL) {
-		share_set(t, p == NULL ? SCOPE_ZONE : p->scope);
+		share_set(t, p == NULL || t->want.apart ? SCOPE_ZONE
+							: p->scope);
 		choose_outside(e, t);
 		*wait = 0;
 		return;
@@ -900,13 +984,13 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		    "and --roll draws the next");
 		return;
 	}
-	if (group_busy(e, t))
+	if (p->scope != SCOPE_ZONE && group_busy(e, t))
 		return;
 	if (t->cursor == 0 && !t->unbacked) {
 		choice_reset(t);
 		err = group_key(e, t, p, &fail);
 		if (err == KSM_OK) {
-			choice_commit(e, t);
+			choice_pick(e, t);
 			*wait = 0;
 			return;
 		}
@@ -1315,6 +1399,7 @@ take_run(struct engine *e, ksm_msec *wait)
 		else if (t->step == TAKE_CHOOSE)
 			take_choose(e, t, wait);
 	}
+	picks_commit(e);
 	proofs_look(e, wait);
 	for (struct take *t = e->takes; t != NULL; t = t->next)
 		if (t->step == TAKE_PROVEN && t->forgotten)
