@@ -245,6 +245,9 @@ mark_used_start(struct command_call *call)
 	    home_look(call, conf, zone, &home)) {
 		want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 		want.policy = key->pool.policy;
+		/* who is on another policy is of no group of this one */
+		want.apart = conf->zones_fd >= 0 &&
+		    strcmp(home.policy, want.policy) != 0;
 		want.role = key->pool.role;
 		want.alg = key->pool.alg;
 		want.repository = key->pool.repository;

@@ -763,7 +763,8 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 	if (err == KSM_OK)
 		p = &e->plan.pools[pool];
 	if (t->want.outside != NULL) {
-		share_set(t, p == NULL ? SCOPE_ZONE : p->scope);
+		share_set(t, p == NULL || t->want.apart ? SCOPE_ZONE
+							: p->scope);
 		choose_outside(e, t);
 		*wait = 0;
 		return;
