@@ -355,8 +355,6 @@ choice_reset(struct take *t)
 static bool
 group_busy(struct engine *e, const struct take *t)
 {
-	if (strncmp(t->share, "zone:", 5) == 0)
-		return false;
 	for (const struct take *o = e->takes; o != t; o = o->next)
 		if (o->step != TAKE_DONE && o->want.role == t->want.role &&
 		    strcmp(o->policy, t->policy) == 0 &&
@@ -784,7 +782,7 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		    "and --roll draws the next");
 		return;
 	}
-	if (group_busy(e, t))
+	if (p->scope != SCOPE_ZONE && group_busy(e, t))
 		return;
 	if (t->cursor == 0 && !t->unbacked) {
 		choice_reset(t);
