@@ -364,8 +364,37 @@ group_busy(struct engine *e, const struct take *t)
 }
 
 /*
+ * A key that a group has may be in no backup: it was drawn before one was
+ * required, or OnShortage let it go. Then the next zone gets it as it would
+ * get one of the pool. KSM_EBUSY: it waits.
+ */
+static enum ksm_err
+group_backup(struct engine *e, const struct take *t, const struct plan_pool *p,
+    const struct handout *h, bool *uncovered, struct ksm_fail *fail)
+{
+	const struct conf_repository *r = conf_repository_find(&e->conf,
+	    h->pool.repository);
+	enum on_shortage on = p->settings.on_shortage;
+	bool covered = true;
+	char hex[KEY_ID_HEX];
+	enum ksm_err err = KSM_OK;
+
+	if (r != NULL && r->require_backup)
+		err = store_key_covered(e->store, &h->id, &covered, fail);
+	*uncovered = !covered;
+	if (err != KSM_OK || covered || on == SHORTAGE_UNCOVERED)
+		return err;
+	key_id_format(&h->id, hex);
+	return ksm_failf(fail,
+	    on == SHORTAGE_WAIT && !t->want.dry_run ? KSM_EBUSY : KSM_EREFUSED,
+	    "key %s, which the zones of %s share, is in no backup, which its "
+	    "repository requires; back the HSM up, then `ksmctl backup commit`",
+	    hex, t->share);
+}
+
+/*
  * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
- * drawn. KSM_EREFUSED: neither, with words.
+ * drawn. KSM_EREFUSED: neither, with words; KSM_EBUSY: not yet, with words.
  */
 static enum ksm_err
 group_key(struct engine *e, struct take *t, const struct plan_pool *p,
@@ -376,7 +405,7 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 	struct key_id with;
 	char hex[KEY_ID_HEX], other[KEY_ID_HEX];
 	enum ksm_err err;
-	bool has = false;
+	bool has = false, uncovered = false;
 
 	if (p->scope == SCOPE_ZONE || t->want.outside != NULL)
 		return KSM_ENOENT;
@@ -420,9 +449,12 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 		}
 		if (err != KSM_ENOENT)
 			goto out;
+		err = group_backup(e, t, p, h, &uncovered, fail);
+		if (err != KSM_OK)
+			goto out;
 	}
 	t->lent = true;
-	handout_fill(e, t, k, false, false);
+	handout_fill(e, t, k, false, uncovered);
 	err = KSM_OK;
 out:
 	free(h);
@@ -462,6 +494,17 @@ short_text(const struct take *t, const struct plan_pool *p, char out[512])
 	}
 }
 
+/* It looks again before long. */
+static void
+take_wait(struct engine *e, struct take *t, const char *text)
+{
+	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
+	t->looked = engine_steady(e);
+	if (!t->waits)
+		log_notice("take for zone %s waits: %s", t->zone, text);
+	t->waits = true;
+}
+
 /* There are too few: what the pool's settings say of that. */
 static void
 choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
@@ -486,7 +529,6 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 		return;
 	}
 	choice_reset(t);
-	t->looked = engine_steady(e);
 	if (on == SHORTAGE_REFUSE || on == SHORTAGE_UNCOVERED ||
 	    t->want.dry_run) {
 		take_end(e, t, KSM_EREFUSED, text);
@@ -506,10 +548,7 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 			return;
 		}
 	}
-	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
-	if (!t->waits)
-		log_notice("take for zone %s waits: %s", t->zone, text);
-	t->waits = true;
+	take_wait(e, t, text);
 }
 
 /* They are chosen: on disk as `taking` before anything else happens. */
@@ -790,6 +829,10 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		if (err == KSM_OK) {
 			choice_commit(e, t);
 			*wait = 0;
+			return;
+		}
+		if (err == KSM_EBUSY) {
+			take_wait(e, t, fail.text);
 			return;
 		}
 		if (err != KSM_ENOENT) {
