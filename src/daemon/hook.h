@@ -7,7 +7,8 @@
  *
  * A hook gets nothing on standard input, its output goes to the daemon's log,
  * and of the environment only what is given here. It is killed when its time
- * is over. A failure is logged and in the history, by whoever took the key.
+ * is over, with what it has started. A failure is logged and in the history,
+ * by whoever took the key.
  */
 #ifndef KSMPOOL_HOOK_H
 #define KSMPOOL_HOOK_H
