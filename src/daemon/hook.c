@@ -204,6 +204,21 @@ hooks_new(sd_event *event, struct engine *e, void (*kick)(void *ctx),
 }
 
 void
+hooks_stop(struct hooks *h)
+{
+	for (struct hook *k = h == NULL ? NULL : h->first; k != NULL;
+	     k = k->next) {
+		if (k->end != HOOK_WAITS)
+			continue;
+		hook_ended(k, k->started
+			? "ksmpoold stopped while it ran, how it ended is not "
+			  "known"
+			: "ksmpoold stopped before it was run");
+		k->started = true;
+	}
+}
+
+void
 hooks_free(struct hooks *h)
 {
 	struct hook *next;
