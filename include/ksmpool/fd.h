@@ -38,6 +38,10 @@ enum ksm_err fd_packet_recv(int sock, void *buf, size_t size, size_t *len,
  */
 enum ksm_err fd_spawn(char *const argv[], char *const env[], const int *fds,
     size_t nfds, pid_t *pid, int *pidfd, struct ksm_fail *fail);
+/* The same, and what it starts is of its process group: kill(-*pid, ...). */
+enum ksm_err fd_spawn_group(char *const argv[], char *const env[],
+    const int *fds, size_t nfds, pid_t *pid, int *pidfd,
+    struct ksm_fail *fail);
 
 /* Whole buffer, retried on EINTR. */
 enum ksm_err fd_write_all(int fd, const void *buf, size_t len,

@@ -14,16 +14,23 @@
 #ifndef KSMPOOL_ZONEINDEX_H
 #define KSMPOOL_ZONEINDEX_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "ksmpool/err.h"
 
 struct zoneindex;
 
 /* ---- making one ------------------------------------------------------ */
 
+/* On no policy: a zone that is not in the list yet, and has an owner. */
+#define ZONEINDEX_UNLISTED UINT32_MAX
+
 struct zoneindex_zone {
 	const uint8_t *name; /* as dnsname_parse gives it; borrowed */
 	size_t len;
-	uint32_t policy;     /* its position in conf.policies */
+	uint32_t policy;     /* its position in conf.policies, or UNLISTED */
 	uint32_t owner;	     /* where its name stands, plus 1; 0: none */
 };
 
@@ -31,7 +38,7 @@ struct zoneindex_zone {
 struct zoneindex_source {
 	size_t zones;
 	size_t name_bytes;  /* of all zones */
-	uint32_t policies;  /* every zone's is below */
+	uint32_t policies;  /* every listed zone's is below */
 	const char *owners; /* names one after another, each with its NUL */
 	size_t owner_bytes; /* with the NULs */
 	void (*next)(void *ctx, struct zoneindex_zone *out);
@@ -45,7 +52,8 @@ enum ksm_err zoneindex_make(const struct zoneindex_source *from, int *fd,
 /* ---- searching one --------------------------------------------------- */
 
 struct zone_found {
-	size_t policy;	   /* its position in conf.policies */
+	bool listed;	   /* it is in the zone list, not of an owner alone */
+	size_t policy;	   /* its position in conf.policies, when listed */
 	const char *owner; /* NULL: none; good until zoneindex_close */
 };
 
@@ -59,7 +67,7 @@ size_t zoneindex_zones(const struct zoneindex *zi);
 size_t zoneindex_policies(const struct zoneindex *zi);
 
 /*
- * A zone by its name as text. KSM_ENOENT: it is not in the list. KSM_EREFUSED:
+ * A zone by its name as text. KSM_ENOENT: neither listed nor with an owner. KSM_EREFUSED:
  * not the name of a zone, with words. KSM_EPROTO: the index is damaged there.
  */
 enum ksm_err zoneindex_find(const struct zoneindex *zi, const char *zone,

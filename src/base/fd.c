@@ -186,9 +186,9 @@ child_exec(char *const argv[], char *const env[], const int *fds, size_t nfds)
 	_exit(127);
 }
 
-enum ksm_err
-fd_spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
-    pid_t *pid, int *pidfd, struct ksm_fail *fail)
+static enum ksm_err
+spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
+    bool group, pid_t *pid, int *pidfd, struct ksm_fail *fail)
 {
 	int hold[2] = { -1, -1 };
 	enum ksm_err err = KSM_OK;
@@ -218,6 +218,8 @@ fd_spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
 		while (read(hold[0], &none, 1) == -1 && errno == EINTR)
 			;
 		(void)close(hold[0]);
+		if (group && setpgid(0, 0) == -1)
+			_exit(126);
 		child_exec(argv, env != NULL ? env : environ, fds, nfds);
 	}
 	*pidfd = (int)syscall(SYS_pidfd_open, child, 0);
@@ -233,6 +235,20 @@ out:
 	fd_close(&hold[0]);
 	fd_close(&hold[1]);
 	return err;
+}
+
+enum ksm_err
+fd_spawn(char *const argv[], char *const env[], const int *fds, size_t nfds,
+    pid_t *pid, int *pidfd, struct ksm_fail *fail)
+{
+	return spawn(argv, env, fds, nfds, false, pid, pidfd, fail);
+}
+
+enum ksm_err
+fd_spawn_group(char *const argv[], char *const env[], const int *fds,
+    size_t nfds, pid_t *pid, int *pidfd, struct ksm_fail *fail)
+{
+	return spawn(argv, env, fds, nfds, true, pid, pidfd, fail);
 }
 
 enum ksm_err

@@ -80,7 +80,8 @@ records_fill(char *map, const struct zoneindex_source *from, uint64_t seed)
 		struct zoneindex_zone z;
 
 		from->next(from->ctx, &z);
-		assert(z.policy < from->policies);
+		assert(z.policy < from->policies ||
+		    z.policy == ZONEINDEX_UNLISTED);
 		assert(z.owner <= from->owner_bytes);
 		records[i] = (struct record){
 			.hash = name_hash(seed, z.name, z.len),
@@ -312,12 +313,14 @@ static enum ksm_err
 record_take(const struct zoneindex *zi, const struct record *r,
     struct zone_found *out, struct ksm_fail *fail)
 {
-	if (r->policy >= zi->head->policies)
+	if (r->policy >= zi->head->policies &&
+	    r->policy != ZONEINDEX_UNLISTED)
 		return damaged(fail, "a zone is on no policy");
 	/* text ends with a NUL: whatever begins in it ends in it */
 	if (r->owner >= zi->head->text)
 		return damaged(fail, "the owner of a zone is not in it");
 	*out = (struct zone_found){
+		.listed = r->policy != ZONEINDEX_UNLISTED,
 		.policy = r->policy,
 		.owner = r->owner != 0 ? zi->text + r->owner : NULL,
 	};

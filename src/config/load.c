@@ -376,13 +376,12 @@ zone_next(void *ctx, struct zoneindex_zone *out)
 	struct walk *w = ctx;
 	struct zone_row row;
 
-	do {
-		w->at = nametable_next(&w->zones->names, w->at);
-		row = zone_row_get(w->zones, w->at);
-	} while (row.policy == ZONE_UNLISTED);
+	w->at = nametable_next(&w->zones->names, w->at);
+	row = zone_row_get(w->zones, w->at);
 	out->name = nametable_name(&w->zones->names, w->at, &out->len);
 	/* zonelist_read counts the policies of the conf first, in its order */
-	out->policy = row.policy;
+	out->policy = row.policy == ZONE_UNLISTED ? ZONEINDEX_UNLISTED
+						  : row.policy;
 	/* the name follows a byte that says how long it is */
 	out->owner = row.owner != 0 ? row.owner + 1 : 0;
 }
@@ -394,7 +393,6 @@ index_make(struct loaded *l, struct ksm_fail *fail)
 	struct conf *c = &l->conf;
 	struct walk walk = { .zones = &l->zonelist };
 	struct zoneindex_source from = {
-		.zones = (size_t)l->zonelist.zones,
 		.policies = (uint32_t)c->npolicies,
 		.owners = (const char *)l->owners.names.bytes,
 		.owner_bytes = l->owners.names.used,
@@ -408,10 +406,9 @@ index_make(struct loaded *l, struct ksm_fail *fail)
 	     (at = nametable_next(&l->zonelist.names, at)) != 0;) {
 		size_t len;
 
-		if (zone_row_get(&l->zonelist, at).policy == ZONE_UNLISTED)
-			continue;
 		(void)nametable_name(&l->zonelist.names, at, &len);
 		from.name_bytes += len;
+		from.zones++;
 	}
 	return zoneindex_make(&from, &c->zones_fd, fail);
 }

@@ -147,6 +147,27 @@ out:
 	return err;
 }
 
+/* The key is taken: what its hook was to do is left to be done by hand. */
+static void
+hooks_tell(FILE *err, const json_t *doc)
+{
+	const json_t *keys = json_object_get(doc, "keys"), *key;
+	size_t i;
+
+	json_array_foreach(keys, i, key) {
+		const char *hook =
+		    json_string_value(json_object_get(key, "hook"));
+
+		if (hook == NULL || strcmp(hook, "done") == 0)
+			continue;
+		(void)fprintf(err, "ksmctl: take: key ");
+		text_print(err, json_string_value(json_object_get(key, "id")));
+		(void)fprintf(err, " is handed out, but its hook failed: ");
+		text_print(err, hook);
+		(void)fputc('\n', err);
+	}
+}
+
 static void
 take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 {
@@ -159,6 +180,7 @@ take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 	if (request != NULL)
 		(void)json_object_set_new(doc, "request",
 		    json_string(request));
+	hooks_tell(err, doc);
 	if (consumer_of(call) == CONSUMER_NONE ||
 	    json_is_true(json_object_get(call->args, "dry_run")))
 		return;

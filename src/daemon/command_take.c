@@ -42,7 +42,7 @@ zone_of(struct command_call *call, char zone[ZONE_TEXT])
 /* What the zone list in force says of it. */
 struct home {
 	bool listed;
-	char policy[256], owner[128]; /* owner "": none is named */
+	char policy[256], owner[128]; /* "": none is named */
 };
 
 /* False: the caller was told. */
@@ -61,10 +61,11 @@ home_look(struct command_call *call, const struct conf *conf,
 	err = zoneindex_open(conf->zones_fd, &zi, &fail);
 	if (err == KSM_OK)
 		err = zoneindex_find(zi, zone, &found, &fail);
-	if (err == KSM_OK && found.policy < conf->npolicies) {
-		out->listed = true;
-		(void)snprintf(out->policy, sizeof(out->policy), "%s",
-		    conf->policies[found.policy].name);
+	if (err == KSM_OK) {
+		out->listed = found.listed && found.policy < conf->npolicies;
+		if (out->listed)
+			(void)snprintf(out->policy, sizeof(out->policy), "%s",
+			    conf->policies[found.policy].name);
 		(void)snprintf(out->owner, sizeof(out->owner), "%s",
 		    found.owner == NULL ? "" : found.owner);
 	}
@@ -244,6 +245,9 @@ mark_used_start(struct command_call *call)
 	    home_look(call, conf, zone, &home)) {
 		want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 		want.policy = key->pool.policy;
+		/* who is on another policy is of no group of this one */
+		want.apart = conf->zones_fd >= 0 &&
+		    strcmp(home.policy, want.policy) != 0;
 		want.role = key->pool.role;
 		want.alg = key->pool.alg;
 		want.repository = key->pool.repository;

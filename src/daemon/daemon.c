@@ -1135,6 +1135,7 @@ daemon_main(const struct daemon_options *options)
 	}
 	d.job_arg = NULL; /* clients hear of the stop when they are closed */
 	job_end(&d, "ksmpoold stopped before it was done");
+	hooks_stop(d.hooks);
 	if (history_mark(&d, "daemon stopped", &fail) != KSM_OK)
 		log_warning("the history does not say that ksmpoold stopped: "
 			    "%s",

@@ -41,6 +41,7 @@ struct take_want {
 	/* key mark-used: this key, which somebody uses already; no proof. */
 	const struct key_id *outside;
 	const char *reason; /* of mark-used */
+	bool apart; /* of mark-used: its zone shares no keys of that policy */
 	struct store_actor who;
 };
 

@@ -144,6 +144,8 @@ on_hook_time(sd_event_source *s, uint64_t usec, void *ctx)
 	(void)s;
 	(void)usec;
 	k->late = true;
+	/* It is not reaped yet, so its number is nobody else's. */
+	(void)kill(-k->pid, SIGKILL);
 	(void)syscall(SYS_pidfd_send_signal, k->pidfd, SIGKILL, NULL, 0);
 	return 0;
 }
@@ -157,8 +159,9 @@ hook_start(struct hook *k)
 	int rc = 0;
 
 	k->started = true;
-	if (fd_spawn(argv, k->env, (int[]){ -1, STDERR_FILENO, STDERR_FILENO },
-		3, &k->pid, &k->pidfd, &fail) != KSM_OK) {
+	if (fd_spawn_group(argv, k->env,
+		(int[]){ -1, STDERR_FILENO, STDERR_FILENO }, 3, &k->pid,
+		&k->pidfd, &fail) != KSM_OK) {
 		hook_ended(k, fail.text);
 		return;
 	}
@@ -198,6 +201,21 @@ hooks_new(sd_event *event, struct engine *e, void (*kick)(void *ctx),
 	h->ctx = ctx;
 	*out = h;
 	return KSM_OK;
+}
+
+void
+hooks_stop(struct hooks *h)
+{
+	for (struct hook *k = h == NULL ? NULL : h->first; k != NULL;
+	     k = k->next) {
+		if (k->end != HOOK_WAITS)
+			continue;
+		hook_ended(k, k->started
+			? "ksmpoold stopped while it ran, how it ended is not "
+			  "known"
+			: "ksmpoold stopped before it was run");
+		k->started = true;
+	}
 }
 
 void

@@ -7,7 +7,8 @@
  *
  * A hook gets nothing on standard input, its output goes to the daemon's log,
  * and of the environment only what is given here. It is killed when its time
- * is over. A failure is logged and in the history, by whoever took the key.
+ * is over, with what it has started. A failure is logged and in the history,
+ * by whoever took the key.
  */
 #ifndef KSMPOOL_HOOK_H
 #define KSMPOOL_HOOK_H
@@ -34,7 +35,11 @@ enum hook_end { HOOK_UNKNOWN, HOOK_WAITS, HOOK_WELL, HOOK_FAILED };
 enum ksm_err hooks_new(sd_event *event, struct engine *e,
     void (*kick)(void *ctx), void *ctx, struct hooks **out,
     struct ksm_fail *fail);
-/* Those that run go on by themselves. NULL is fine. */
+/*
+ * The daemon ends: those that run go on by themselves, and it is on record
+ * that nobody saw how they ended. NULL is fine.
+ */
+void hooks_stop(struct hooks *h);
 void hooks_free(struct hooks *h);
 /* Its number, for hooks_look; 0: no memory. */
 int64_t hooks_add(struct hooks *h, const struct hook_want *want);

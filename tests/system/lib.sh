@@ -230,6 +230,7 @@ conf_write()
 	<Policy>
 	<PolicyFile>$dir/kasp.xml</PolicyFile>
 	<ZoneListFile>$dir/zonelist.xml</ZoneListFile>
+	${policy_xml:-}
 	</Policy>
 	<RepositoryList>
 	<Repository name="SoftHSM">
@@ -301,6 +302,26 @@ daemon_kill9()
 	kill -KILL "$daemon" 2>/dev/null
 	wait "$daemon" 2>/dev/null
 	daemon=
+}
+
+# From here on workers begin only while there is no file $dir/hold. Before
+# daemon_start.
+workers_gate()
+{
+	mkdir "$dir/libexec"
+	for _f in "$KSMPOOL_LIBEXEC"/ksmpool-*; do
+		[ ! -f "$_f" ] || ln -s "$_f" "$dir/libexec/"
+	done
+	rm "$dir/libexec/ksmpool-hsm"
+	cat >"$dir/libexec/ksmpool-hsm" <<-SH
+	#!/bin/sh
+	while [ -e "$dir/hold" ]; do
+		sleep 0.05
+	done
+	exec "$KSMPOOL_LIBEXEC/ksmpool-hsm" "\$@"
+	SH
+	chmod +x "$dir/libexec/ksmpool-hsm"
+	export KSMPOOL_LIBEXEC="$dir/libexec"
 }
 
 # Workers of this test, also those whose daemon is gone.

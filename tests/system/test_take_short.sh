@@ -15,22 +15,7 @@ pool()
 	echo "<Pool policy=\"$1\"><Strategy>fixed</Strategy><Fixed>3</Fixed>$2<LowWater>1</LowWater></Pool>"
 }
 
-# Workers begin when there is no file `hold`.
-mkdir "$dir/libexec"
-for f in "$build"/ksmpool-*; do
-	[ ! -f "$f" ] || ln -s "$f" "$dir/libexec/"
-done
-rm "$dir/libexec/ksmpool-hsm"
-cat >"$dir/libexec/ksmpool-hsm" <<-SH
-	#!/bin/sh
-	while [ -e "$dir/hold" ]; do
-		sleep 0.05
-	done
-	exec "$build/ksmpool-hsm" "\$@"
-SH
-chmod +x "$dir/libexec/ksmpool-hsm"
-export KSMPOOL_LIBEXEC="$dir/libexec"
-
+workers_gate
 token_make
 kasp_write "$(zsk refuse)" "$(zsk wait)" "$(zsk generate)" "$(zsk uncovered)" \
     "$(zsk slow 8 3072)"
