@@ -17,19 +17,19 @@
 
 /*
  * struct head, then the records, sorted by hash, then the text: one NUL, the
- * owners, each with its NUL, and the names of the zones, each after a byte
- * that says how long it is. A name ends with the root label, so the last byte
- * of the text is a NUL whatever it holds. Offsets count from the text's start,
- * and 0 stands for nothing. Numbers are this host's: it never leaves it.
+ * policies and the owners, each with its NUL, and the names of the zones, each
+ * after a byte that says how long it is. A name ends with the root label, so
+ * the last byte of the text is a NUL whatever it holds. Offsets count from the
+ * text's start, and 0 stands for nothing. Numbers are this host's: it never
+ * leaves it.
  */
 static const char magic[8] = "ksmzones";
-#define VERSION 1
+#define VERSION 2
 #define SEALS	(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct head {
 	char magic[8];
-	uint32_t version;
-	uint32_t policies;
+	uint64_t version;
 	uint64_t zones;
 	uint64_t text; /* its bytes */
 	uint64_t seed; /* of the hash */
@@ -38,8 +38,7 @@ struct head {
 struct record {
 	uint32_t hash; /* two zones may have the same one: names decide */
 	uint32_t name;
-	uint32_t policy;
-	uint32_t owner; /* 0: none */
+	uint32_t policy, owner; /* 0: none */
 };
 
 struct zoneindex {
@@ -66,6 +65,14 @@ record_order(const void *a, const void *b)
 	return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
+static char *
+names_put(char *at, const struct zoneindex_names *names)
+{
+	if (names->bytes > 0)
+		memcpy(at, names->text, names->bytes);
+	return at + names->bytes;
+}
+
 static void
 records_fill(char *map, const struct zoneindex_source *from, uint64_t seed)
 {
@@ -73,21 +80,21 @@ records_fill(char *map, const struct zoneindex_source *from, uint64_t seed)
 	    (struct record *)(void *)(map + sizeof(struct head));
 	char *text = (char *)(records + from->zones), *at = text + 1;
 
-	if (from->owner_bytes > 0)
-		memcpy(at, from->owners, from->owner_bytes);
-	at += from->owner_bytes;
+	at = names_put(at, &from->policies);
+	at = names_put(at, &from->owners);
 	for (size_t i = 0; i < from->zones; i++) {
 		struct zoneindex_zone z;
 
 		from->next(from->ctx, &z);
-		assert(z.policy < from->policies ||
-		    z.policy == ZONEINDEX_UNLISTED);
-		assert(z.owner <= from->owner_bytes);
+		assert(z.policy <= from->policies.bytes);
+		assert(z.owner <= from->owners.bytes);
 		records[i] = (struct record){
 			.hash = name_hash(seed, z.name, z.len),
 			.name = (uint32_t)(at - text),
 			.policy = z.policy,
-			.owner = z.owner,
+			.owner = z.owner == 0
+			    ? 0
+			    : z.owner + (uint32_t)from->policies.bytes,
 		};
 		*at++ = (char)z.len;
 		memcpy(at, z.name, z.len);
@@ -96,19 +103,50 @@ records_fill(char *map, const struct zoneindex_source *from, uint64_t seed)
 	qsort(records, from->zones, sizeof(*records), record_order);
 }
 
+/* Memory for one, to be written; *map is MAP_FAILED when there is none. */
+static enum ksm_err
+memory_make(size_t size, int *fd, char **map, struct ksm_fail *fail)
+{
+	*fd = memfd_create("zones", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	/* a page that is not there any more is an answer here, not a signal */
+	if (*fd == -1 || ftruncate(*fd, (off_t)size) == -1 ||
+	    (errno = posix_fallocate(*fd, 0, (off_t)size)) != 0 ||
+	    (*map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd,
+		 0)) == MAP_FAILED)
+		return ksm_failf(fail, KSM_ESYS,
+		    "index of zones: %zu bytes of memory: %s", size,
+		    strerror(errno));
+	return KSM_OK;
+}
+
+/* Nobody changes it from here on: it is the caller's. */
+static enum ksm_err
+memory_seal(size_t size, int *memory, char **map, int *fd,
+    struct ksm_fail *fail)
+{
+	(void)munmap(*map, size);
+	*map = MAP_FAILED; /* nobody may have it open for writing now */
+	if (fcntl(*memory, F_ADD_SEALS, SEALS) == -1)
+		return ksm_failf(fail, KSM_ESYS,
+		    "seal the index of zones: %s", strerror(errno));
+	*fd = *memory;
+	*memory = -1;
+	return KSM_OK;
+}
+
 enum ksm_err
 zoneindex_make(const struct zoneindex_source *from, int *fd,
     struct ksm_fail *fail)
 {
 	struct head head = {
 		.version = VERSION,
-		.policies = from->policies,
 		.zones = from->zones,
-		.text = 1 + from->owner_bytes + from->name_bytes + from->zones,
+		.text = 1 + from->policies.bytes + from->owners.bytes +
+		    from->name_bytes + from->zones,
 	};
 	size_t size = sizeof(head) + from->zones * sizeof(struct record) +
 	    head.text;
-	enum ksm_err err = KSM_OK;
+	enum ksm_err err;
 	char *map = MAP_FAILED;
 	int memory = -1;
 
@@ -121,36 +159,34 @@ zoneindex_make(const struct zoneindex_source *from, int *fd,
 	/* without chance the order is another, and nothing else */
 	(void)!getrandom(&head.seed, sizeof(head.seed), GRND_NONBLOCK);
 
-	memory = memfd_create("zones", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (memory == -1 || ftruncate(memory, (off_t)size) == -1) {
-		err = ksm_failf(fail, KSM_ESYS,
-		    "index of zones: %zu bytes of memory: %s", size,
-		    strerror(errno));
+	err = memory_make(size, &memory, &map, fail);
+	if (err != KSM_OK)
 		goto out;
-	}
-	/* a page that is not there any more is an answer here, not a signal */
-	if ((errno = posix_fallocate(memory, 0, (off_t)size)) != 0 ||
-	    (map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory,
-		 0)) == MAP_FAILED) {
-		err = ksm_failf(fail, KSM_ESYS,
-		    "index of zones: %zu bytes of memory: %s", size,
-		    strerror(errno));
-		goto out;
-	}
 	memcpy(map, &head, sizeof(head));
 	records_fill(map, from, head.seed);
-	(void)munmap(map, size);
-	map = MAP_FAILED; /* nobody may have it open for writing now */
-	if (fcntl(memory, F_ADD_SEALS, SEALS) == -1) {
-		err = ksm_failf(fail, KSM_ESYS, "seal the index of zones: %s",
-		    strerror(errno));
-		goto out;
-	}
-	*fd = memory;
-	memory = -1;
+	err = memory_seal(size, &memory, &map, fd, fail);
 out:
 	if (map != MAP_FAILED)
 		(void)munmap(map, size);
+	fd_close(&memory);
+	return err;
+}
+
+enum ksm_err
+zoneindex_again(const void *bytes, size_t len, int *fd, struct ksm_fail *fail)
+{
+	enum ksm_err err;
+	char *map = MAP_FAILED;
+	int memory = -1;
+
+	err = memory_make(len, &memory, &map, fail);
+	if (err != KSM_OK)
+		goto out;
+	memcpy(map, bytes, len);
+	err = memory_seal(len, &memory, &map, fd, fail);
+out:
+	if (map != MAP_FAILED)
+		(void)munmap(map, len);
 	fd_close(&memory);
 	return err;
 }
@@ -174,8 +210,8 @@ head_check(const struct zoneindex *zi, struct ksm_fail *fail)
 		return damaged(fail, "it is none");
 	if (h->version != VERSION)
 		return ksm_failf(fail, KSM_EPROTO,
-		    "index of zones: version %u, this is version %d",
-		    h->version, VERSION);
+		    "index of zones: version %llu, this is version %d",
+		    (unsigned long long)h->version, VERSION);
 	if (h->zones > rest / sizeof(struct record) ||
 	    h->text != rest - h->zones * sizeof(struct record))
 		return ksm_failf(fail, KSM_EPROTO,
@@ -258,10 +294,11 @@ zoneindex_zones(const struct zoneindex *zi)
 	return (size_t)zi->head->zones;
 }
 
-size_t
-zoneindex_policies(const struct zoneindex *zi)
+const void *
+zoneindex_bytes(const struct zoneindex *zi, size_t *len)
 {
-	return zi->head->policies;
+	*len = zi->size;
+	return zi->map;
 }
 
 /*
@@ -313,15 +350,13 @@ static enum ksm_err
 record_take(const struct zoneindex *zi, const struct record *r,
     struct zone_found *out, struct ksm_fail *fail)
 {
-	if (r->policy >= zi->head->policies &&
-	    r->policy != ZONEINDEX_UNLISTED)
-		return damaged(fail, "a zone is on no policy");
 	/* text ends with a NUL: whatever begins in it ends in it */
+	if (r->policy >= zi->head->text)
+		return damaged(fail, "the policy of a zone is not in it");
 	if (r->owner >= zi->head->text)
 		return damaged(fail, "the owner of a zone is not in it");
 	*out = (struct zone_found){
-		.listed = r->policy != ZONEINDEX_UNLISTED,
-		.policy = r->policy,
+		.policy = r->policy != 0 ? zi->text + r->policy : NULL,
 		.owner = r->owner != 0 ? zi->text + r->owner : NULL,
 	};
 	return KSM_OK;

@@ -367,6 +367,7 @@ counts_put(struct loaded *l)
 
 struct walk {
 	const struct zonelist *zones;
+	const uint32_t *policies; /* where the name of each stands, plus 1 */
 	uint32_t at;
 };
 
@@ -380,10 +381,35 @@ zone_next(void *ctx, struct zoneindex_zone *out)
 	row = zone_row_get(w->zones, w->at);
 	out->name = nametable_name(&w->zones->names, w->at, &out->len);
 	/* zonelist_read counts the policies of the conf first, in its order */
-	out->policy = row.policy == ZONE_UNLISTED ? ZONEINDEX_UNLISTED
-						  : row.policy;
+	out->policy =
+	    row.policy != ZONE_UNLISTED ? w->policies[row.policy] : 0;
 	/* the name follows a byte that says how long it is */
 	out->owner = row.owner != 0 ? row.owner + 1 : 0;
+}
+
+/* The names of all policies, as an index has them, and where each stands. */
+static enum ksm_err
+policies_name(const struct conf *c, struct zoneindex_names *out,
+    uint32_t **where, struct ksm_fail *fail)
+{
+	size_t bytes = 0;
+	char *text;
+
+	for (size_t i = 0; i < c->npolicies; i++)
+		bytes += strlen(c->policies[i].name) + 1;
+	text = malloc(bytes + 1);
+	*where = calloc(c->npolicies + 1, sizeof(**where));
+	*out = (struct zoneindex_names){ text, bytes };
+	if (text == NULL || *where == NULL)
+		return no_memory(fail);
+	for (size_t i = 0; i < c->npolicies; i++) {
+		size_t len = strlen(c->policies[i].name) + 1;
+
+		(*where)[i] = (uint32_t)(text - out->text) + 1;
+		memcpy(text, c->policies[i].name, len);
+		text += len;
+	}
+	return KSM_OK;
 }
 
 /* Of lists that are as they should be; another leaves zones_fd at -1. */
@@ -393,12 +419,14 @@ index_make(struct loaded *l, struct ksm_fail *fail)
 	struct conf *c = &l->conf;
 	struct walk walk = { .zones = &l->zonelist };
 	struct zoneindex_source from = {
-		.policies = (uint32_t)c->npolicies,
-		.owners = (const char *)l->owners.names.bytes,
-		.owner_bytes = l->owners.names.used,
+		.zones = l->zonelist.names.n,
+		.owners = { (const char *)l->owners.names.bytes,
+		    l->owners.names.used },
 		.next = zone_next,
 		.ctx = &walk,
 	};
+	uint32_t *where = NULL;
+	enum ksm_err err;
 
 	if (c->errors > 0 || c->zonelist_file == NULL)
 		return KSM_OK;
@@ -408,9 +436,14 @@ index_make(struct loaded *l, struct ksm_fail *fail)
 
 		(void)nametable_name(&l->zonelist.names, at, &len);
 		from.name_bytes += len;
-		from.zones++;
 	}
-	return zoneindex_make(&from, &c->zones_fd, fail);
+	err = policies_name(c, &from.policies, &where, fail);
+	walk.policies = where;
+	if (err == KSM_OK)
+		err = zoneindex_make(&from, &c->zones_fd, fail);
+	free((char *)(uintptr_t)from.policies.text);
+	free(where);
+	return err;
 }
 
 /* Without ksmpool.xml some checks have nothing to look at. */

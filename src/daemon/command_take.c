@@ -39,8 +39,9 @@ zone_of(struct command_call *call, char zone[ZONE_TEXT])
 	return true;
 }
 
-/* What the zone list in force says of it. */
+/* What the zone list and the owner file in force say of it. */
 struct home {
+	bool known; /* they are known by name: else nothing is said of it */
 	bool listed;
 	char policy[256], owner[128]; /* "": none is named */
 };
@@ -55,17 +56,16 @@ home_look(struct command_call *call, const struct conf *conf,
 	struct ksm_fail fail;
 	enum ksm_err err;
 
-	*out = (struct home){ .listed = false };
-	if (conf->zones_fd < 0)
+	*out = (struct home){ .known = conf->zones_fd >= 0 };
+	if (!out->known)
 		return true;
 	err = zoneindex_open(conf->zones_fd, &zi, &fail);
 	if (err == KSM_OK)
 		err = zoneindex_find(zi, zone, &found, &fail);
 	if (err == KSM_OK) {
-		out->listed = found.listed && found.policy < conf->npolicies;
-		if (out->listed)
-			(void)snprintf(out->policy, sizeof(out->policy), "%s",
-			    conf->policies[found.policy].name);
+		out->listed = found.policy != NULL;
+		(void)snprintf(out->policy, sizeof(out->policy), "%s",
+		    found.policy == NULL ? "" : found.policy);
 		(void)snprintf(out->owner, sizeof(out->owner), "%s",
 		    found.owner == NULL ? "" : found.owner);
 	}
@@ -98,6 +98,14 @@ home_of(struct command_call *call, const char *zone, struct home *home)
 		    policy);
 		return false;
 	}
+	if (policy == NULL && !home->known) {
+		command_fail(call, CTL_FAILED, "unknown-zone",
+		    "--policy NAME, or mend the lists, then `ksmctl reload`",
+		    "which policy zone %.200s is on is not known: of the last "
+		    "good zone list, which is in force, only the counts are "
+		    "at hand", zone);
+		return false;
+	}
 	if (policy == NULL && !home->listed) {
 		command_fail(call, CTL_FAILED, "unknown-zone",
 		    "--policy NAME for a zone that is to be added",
@@ -107,6 +115,36 @@ home_of(struct command_call *call, const char *zone, struct home *home)
 	if (policy != NULL)
 		(void)snprintf(home->policy, sizeof(home->policy), "%s",
 		    policy);
+	return true;
+}
+
+/*
+ * Where the zones of an owner share a key, a zone whose owner is not known
+ * would draw one of its own. False: the caller was told.
+ */
+static bool
+owner_known(struct command_call *call, const char *zone,
+    const struct home *home, const char *policy, enum key_role role)
+{
+	const struct conf *conf;
+	const struct plan *plan = plan_in_force(call, &conf);
+
+	if (plan == NULL)
+		return false;
+	for (size_t i = 0; !home->known && i < plan->npools; i++) {
+		const struct plan_pool *p = &plan->pools[i];
+
+		if (p->scope != SCOPE_OWNER || p->role != role ||
+		    strcmp(p->policy, policy) != 0)
+			continue;
+		command_fail(call, CTL_FAILED, "refused",
+		    "mend zone list and owner file, then `ksmctl reload`",
+		    "whose zone %.200s is, is not known, and the zones of an "
+		    "owner share the %s of policy %.100s: of the last good "
+		    "lists, which are in force, only the counts are at hand",
+		    zone, key_role_text(role), policy);
+		return false;
+	}
 	return true;
 }
 
@@ -206,6 +244,8 @@ take_start(struct command_call *call)
 	want.policy = home.policy;
 	want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 	(void)key_role_find(arg_text(call, "role"), &want.role);
+	if (!owner_known(call, zone, &home, want.policy, want.role))
+		return;
 	if (consumer != NULL)
 		(void)consumer_find(consumer, &want.consumer);
 	if (count > TAKE_MOST) {
@@ -242,11 +282,13 @@ mark_used_start(struct command_call *call)
 		    "ksmctl key list shows what there is",
 		    "no key with id %s", arg_text(call, "id"));
 	} else if (plan_in_force(call, &conf) != NULL && zone_of(call, zone) &&
-	    home_look(call, conf, zone, &home)) {
+	    home_look(call, conf, zone, &home) &&
+	    owner_known(call, zone, &home, key->pool.policy,
+		key->pool.role)) {
 		want.owner = home.owner[0] == '\0' ? NULL : home.owner;
 		want.policy = key->pool.policy;
 		/* who is on another policy is of no group of this one */
-		want.apart = conf->zones_fd >= 0 &&
+		want.apart = home.known &&
 		    strcmp(home.policy, want.policy) != 0;
 		want.role = key->pool.role;
 		want.alg = key->pool.alg;

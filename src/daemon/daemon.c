@@ -28,9 +28,11 @@
 #include "reader.h"
 #include "store.h"
 #include "supervisor.h"
+#include "zonefile.h"
 
 #define LINGER_MS  500	/* after the last key, for workers to leave */
 #define FINDINGS_LOGGED 200
+#define FIXED_STATE	0
 #define FIXED_DATABASE	1
 #define FIXED_COUNT	7
 #define STATUS_MS  2000 /* between status texts */
@@ -307,6 +309,38 @@ list_at_fault(const struct conf *c, const struct counted *before,
 }
 
 /*
+ * The zones of the last good lists, by name. Without them keys are handed out
+ * only where it does not matter whose a zone is.
+ */
+static void
+zones_recall(struct conf *c)
+{
+	struct ksm_fail fail;
+
+	fd_close(&c->zones_fd); /* of lists that are not to be used */
+	if (zonefile_load(c->state_dir, &c->zones_fd, &fail) != KSM_OK)
+		log_error("the names of these zones and their owners are not "
+			  "known: %s; no key is handed out to the zone of an "
+			  "owner until the lists are mended", fail.text);
+}
+
+/* Lists that come into force are what a later start may have to go by. */
+static void
+zones_keep(const struct daemon *d, const struct conf *c)
+{
+	struct ksm_fail fail;
+
+	if ((c->zonelist != ZONELIST_OK && c->zonelist != ZONELIST_EMPTY) ||
+	    (c->owners != ZONELIST_OK && c->owners != ZONELIST_EMPTY) ||
+	    c->zones_fd < 0)
+		return;
+	if (zonefile_keep(d->fixed[FIXED_STATE], c->zones_fd, &fail) !=
+	    KSM_OK)
+		log_error("the names of zones and their owners are not kept "
+			  "for the next start: %s", fail.text);
+}
+
+/*
  * May what was read be put in force? An empty, truncated or vanished zone
  * list never shrinks a pool, and such an owner file gives no zone to another
  * owner: at a reload the whole of it is refused, at start the last good counts
@@ -346,12 +380,14 @@ conf_admit(struct daemon *d, struct conf *c, bool at_start, bool allow_empty,
 			  "reload --allow-empty`"
 			: "");
 	err = counts_last(d->store, c, &before, fail);
-	if (err == KSM_OK)
-		log_error("the %s %s %s; the last good counts (%lld zone%s) "
-			  "stay in force, no pool shrinks",
-		    list.what, list.path == NULL ? "?" : list.path, list.why,
-		    (long long)before.zones, plural(before.zones, "", "s"));
-	return err;
+	if (err != KSM_OK)
+		return err;
+	log_error("the %s %s %s; the last good counts (%lld zone%s) stay in "
+		  "force, no pool shrinks",
+	    list.what, list.path == NULL ? "?" : list.path, list.why,
+	    (long long)before.zones, plural(before.zones, "", "s"));
+	zones_recall(c);
+	return KSM_OK;
 }
 
 /*
@@ -429,8 +465,10 @@ level_apply(const struct daemon *d, const struct conf *c)
 static enum ksm_err
 conf_enforce(struct daemon *d, struct conf *c, struct ksm_fail *fail)
 {
-	enum ksm_err err = engine_configure(d->engine, c, fail);
+	enum ksm_err err;
 
+	zones_keep(d, c);
+	err = engine_configure(d->engine, c, fail);
 	if (err == KSM_OK)
 		level_apply(d, engine_conf(d->engine));
 	return err;
@@ -1007,6 +1045,7 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	supervisor_engine(d->supervisor, d->engine);
 	if ((err = fixed_remember(d, c, fail)) != KSM_OK)
 		return err;
+	zones_keep(d, c);
 	if ((err = engine_configure(d->engine, c, fail)) != KSM_OK ||
 	    (err = history_mark(d, "daemon started", fail)) != KSM_OK ||
 	    (err = engine_handouts_open(d->engine,

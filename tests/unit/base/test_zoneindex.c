@@ -21,7 +21,6 @@
 
 /* As the file has them: see the picture in zoneindex.c. */
 #define HEAD_VERSION  8
-#define HEAD_POLICIES 12
 #define HEAD_ZONES    16
 #define HEAD_TEXT     24
 #define HEAD_SIZE     40
@@ -36,6 +35,11 @@ struct zone {
 	uint32_t owner;
 };
 
+static const char policies[] = "default\0lab\0high";
+static const uint32_t policy_at[] = { 1, 9, 13, 0 };
+static const char *const policy_name[] = { "default", "lab", "high", NULL };
+#define NONE 3 /* of the owner file alone */
+
 static const char owners[] = "acme\0Jos\xc3\xa9";
 #define ACME 1
 #define JOSE 6
@@ -46,7 +50,7 @@ static const struct zone few[] = {
 	{ ".", 2, JOSE },
 	{ "0/25.2.0.192.in-addr.arpa", 0, ACME },
 	{ "a\\000b.example", 2, 0 },
-	{ "soon.example", ZONEINDEX_UNLISTED, JOSE },
+	{ "to.come.example", NONE, ACME },
 };
 
 struct list {
@@ -64,7 +68,7 @@ next(void *ctx, struct zoneindex_zone *out)
 	out->name = l->wire;
 	assert_int_equal(dnsname_parse(z->name, l->wire, &out->len, NULL),
 	    KSM_OK);
-	out->policy = z->policy;
+	out->policy = policy_at[z->policy];
 	out->owner = z->owner;
 }
 
@@ -74,9 +78,8 @@ index_of(const struct zone *zones, size_t n)
 	struct list l = { .zones = zones };
 	struct zoneindex_source from = {
 		.zones = n,
-		.policies = 3,
-		.owners = owners,
-		.owner_bytes = sizeof(owners),
+		.policies = { policies, sizeof(policies) },
+		.owners = { owners, sizeof(owners) },
 		.next = next,
 		.ctx = &l,
 	};
@@ -114,9 +117,10 @@ expect(const struct zoneindex *zi, const char *zone, size_t policy,
 
 	if (zoneindex_find(zi, zone, &found, &fail) != KSM_OK)
 		fail_msg("%s: %s", zone, fail.text);
-	assert_int_equal(found.listed, policy != ZONEINDEX_UNLISTED);
-	if (found.listed)
-		assert_int_equal(found.policy, policy);
+	if (policy == NONE)
+		assert_null(found.policy);
+	else
+		assert_string_equal(found.policy, policy_name[policy]);
 	if (owner == NULL)
 		assert_null(found.owner);
 	else
@@ -132,7 +136,6 @@ every_zone_is_found_however_it_is_written(void **ctx)
 	(void)ctx;
 	fd_close(&fd); /* what is open does not need it */
 	assert_int_equal(zoneindex_zones(zi), nitems(few));
-	assert_int_equal(zoneindex_policies(zi), 3);
 	expect(zi, "example.com", 0, "acme");
 	expect(zi, "EXAMPLE.com.", 0, "acme");
 	expect(zi, "ex\\097mple.com", 0, "acme");
@@ -140,7 +143,7 @@ every_zone_is_found_however_it_is_written(void **ctx)
 	expect(zi, ".", 2, "Jos\xc3\xa9");
 	expect(zi, "0/25.2.0.192.in-addr.arpa", 0, "acme");
 	expect(zi, "A\\000B.example.", 2, NULL);
-	expect(zi, "soon.example", ZONEINDEX_UNLISTED, "Jos\xc3\xa9");
+	expect(zi, "to.come.example", NONE, "acme");
 	zoneindex_close(zi);
 }
 
@@ -193,6 +196,29 @@ nobody_can_change_it(void **ctx)
 	fd_close(&fd);
 }
 
+/* What was kept of one is one again, and as closed. */
+static void
+a_copy_is_an_index_again(void **ctx)
+{
+	int fd = index_of(few, nitems(few)), again = -1;
+	struct ksm_fail fail = { .text = "" };
+	struct zoneindex *zi = opened(fd);
+	const void *bytes;
+	size_t len;
+
+	(void)ctx;
+	bytes = zoneindex_bytes(zi, &len);
+	assert_int_equal(zoneindex_again(bytes, len, &again, &fail), KSM_OK);
+	zoneindex_close(zi);
+	fd_close(&fd);
+	assert_int_equal(fcntl(again, F_GET_SEALS), SEALS);
+	zi = opened(again);
+	expect(zi, "example.com", 0, "acme");
+	expect(zi, "to.come.example", NONE, "acme");
+	zoneindex_close(zi);
+	fd_close(&again);
+}
+
 /* A hundred thousand, among them some with the same hash. */
 static void
 zones_with_the_same_hash_are_told_apart(void **ctx)
@@ -218,7 +244,7 @@ zones_with_the_same_hash_are_told_apart(void **ctx)
 	for (int i = 0; i < MANY; i++) {
 		assert_int_equal(zoneindex_find(zi, zones[i].name, &found,
 		    &fail), KSM_OK);
-		assert_int_equal(found.policy, i % 3);
+		assert_string_equal(found.policy, policy_name[i % 3]);
 		assert_int_equal(found.owner != NULL, i % 2 == 0);
 		(void)snprintf(name, sizeof(name), "zone-%d.test", i);
 		assert_int_equal(zoneindex_find(zi, name, &found, &fail),
@@ -275,8 +301,7 @@ refused(int fd, size_t at, const void *bytes, size_t len, off_t size,
 static void
 what_is_no_index_is_not_opened(void **ctx)
 {
-	static const uint32_t two = 2;
-	static const uint64_t huge = UINT64_MAX, many = nitems(few) + 1, none = 0;
+	static const uint64_t one = 1, huge = UINT64_MAX, many = 7, none = 0;
 	int fd = index_of(few, nitems(few)), plain;
 	struct ksm_fail fail = { .text = "" };
 	struct zoneindex *zi = NULL;
@@ -285,7 +310,7 @@ what_is_no_index_is_not_opened(void **ctx)
 	(void)ctx;
 	assert_int_equal(fstat(fd, &st), 0);
 	refused(fd, 0, "x", 1, -1, "it is none");
-	refused(fd, HEAD_VERSION, &two, sizeof(two), -1, "version 2");
+	refused(fd, HEAD_VERSION, &one, sizeof(one), -1, "version 1");
 	refused(fd, HEAD_ZONES, &huge, sizeof(huge), -1, "do not hold");
 	refused(fd, HEAD_ZONES, &many, sizeof(many), -1, "do not hold");
 	refused(fd, HEAD_ZONES, &none, sizeof(none), -1, "do not hold");
@@ -329,15 +354,15 @@ static void
 a_damaged_zone_is_not_believed(void **ctx)
 {
 	(void)ctx;
-	found_damaged(RECORD_POLICY, 3, "on no policy");
-	found_damaged(RECORD_POLICY, UINT32_MAX - 1, "on no policy");
+	found_damaged(RECORD_POLICY, 4096, "the policy");
+	found_damaged(RECORD_POLICY, UINT32_MAX, "the policy");
 	found_damaged(RECORD_OWNER, 4096, "the owner");
 	found_damaged(RECORD_OWNER, UINT32_MAX, "the owner");
 	found_damaged(RECORD_NAME, 0, "is not in it");
 	found_damaged(RECORD_NAME, 4096, "is not in it");
 	found_damaged(RECORD_NAME, UINT32_MAX, "is not in it");
 	/* where a letter of the owner says how long it is */
-	found_damaged(RECORD_NAME, ACME, "beyond it");
+	found_damaged(RECORD_NAME, sizeof(policies) + ACME, "beyond it");
 }
 
 static void
@@ -367,6 +392,15 @@ zones_out_of_order_are_noticed(void **ctx)
 	fd_close(&fd);
 }
 
+static void
+found_read(const struct zone_found *found)
+{
+	if (found->policy != NULL)
+		(void)strlen(found->policy);
+	if (found->owner != NULL)
+		(void)strlen(found->owner);
+}
+
 /* Whatever one byte is, nothing is read that is not there. */
 static void
 any_byte_may_be_wrong(void **ctx)
@@ -391,9 +425,8 @@ any_byte_may_be_wrong(void **ctx)
 			if (zoneindex_open(copy, &zi, &fail) == KSM_OK)
 				for (size_t i = 0; i < nitems(few); i++)
 					if (zoneindex_find(zi, few[i].name,
-						&found, &fail) == KSM_OK &&
-					    found.owner != NULL)
-						(void)strlen(found.owner);
+						&found, &fail) == KSM_OK)
+						found_read(&found);
 			zoneindex_close(zi);
 			fd_close(&copy);
 		}
@@ -409,6 +442,7 @@ main(void)
 		cmocka_unit_test(what_is_not_in_it_is_said_to_be_so),
 		cmocka_unit_test(an_index_of_no_zones_is_one),
 		cmocka_unit_test(nobody_can_change_it),
+		cmocka_unit_test(a_copy_is_an_index_again),
 		cmocka_unit_test(zones_with_the_same_hash_are_told_apart),
 		cmocka_unit_test(what_is_no_index_is_not_opened),
 		cmocka_unit_test(a_damaged_zone_is_not_believed),

@@ -454,14 +454,15 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 {
 	struct bed *b = *ctx;
 	int64_t pool = pool_any(b);
-	struct key_id id[5];
+	struct key_id id[7];
 	struct handout h, got;
+	struct pool_spec spec;
 
 	for (size_t i = 0; i < nitems(id); i++)
 		id[i] = key_in(b, pool, KEY_TAKEN, 0);
+	spec = handout_of(1, &id[0], "", "").pool;
 #define CURRENT(share)                                                         \
-	store_handout_current(b->st, "default", ROLE_ZSK, 13, share, &got,     \
-	    &b->fail)
+	store_handout_current(b->st, &spec, share, &got, &b->fail)
 	assert_int_equal(CURRENT(shared), KSM_ENOENT);
 	handed(b, 1, &id[0], "a.example");
 	assert_int_equal(CURRENT(shared), KSM_OK);
@@ -486,11 +487,25 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 	assert_int_equal(CURRENT("owner:bob"), KSM_OK);
 	same_id(&got.id, &id[2]);
 	assert_int_equal(CURRENT("owner:Bob"), KSM_ENOENT);
-	assert_int_equal(store_handout_current(b->st, "default", ROLE_KSK, 13,
-			     shared, &got, &b->fail), KSM_OK);
+	/* and of another pool: it has moved, or its keys have grown */
+	h = handout_of(7, &id[5], "a.example", shared);
+	(void)strcpy(h.pool.repository, "hsm-b");
+	add(b, &h);
+	h = handout_of(8, &id[6], "a.example", shared);
+	h.pool.bits = 384;
+	add(b, &h);
+	assert_int_equal(CURRENT(shared), KSM_OK);
+	same_id(&got.id, &id[1]);
+	(void)strcpy(spec.repository, "hsm-b");
+	assert_int_equal(CURRENT(shared), KSM_OK);
+	same_id(&got.id, &id[5]);
+	(void)strcpy(spec.repository, "hsm");
+	spec.role = ROLE_KSK;
+	assert_int_equal(CURRENT(shared), KSM_OK);
 	same_id(&got.id, &id[3]);
-	assert_int_equal(store_handout_current(b->st, "gold", ROLE_ZSK, 13,
-			     shared, &got, &b->fail), KSM_ENOENT);
+	spec.role = ROLE_ZSK;
+	(void)strcpy(spec.policy, "gold");
+	assert_int_equal(CURRENT(shared), KSM_ENOENT);
 #undef CURRENT
 }
 
