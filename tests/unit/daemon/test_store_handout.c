@@ -454,14 +454,14 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 {
 	struct bed *b = *ctx;
 	int64_t pool = pool_any(b);
-	struct key_id id[5];
-	struct handout h, got;
+	struct key_id id[7];
+	struct handout h = handout_of(1, &(struct key_id){ 0 }, "", ""), got;
+	struct pool_spec spec = h.pool;
 
 	for (size_t i = 0; i < nitems(id); i++)
 		id[i] = key_in(b, pool, KEY_TAKEN, 0);
 #define CURRENT(share)                                                         \
-	store_handout_current(b->st, "default", ROLE_ZSK, 13, share, &got,     \
-	    &b->fail)
+	store_handout_current(b->st, &spec, share, &got, &b->fail)
 	assert_int_equal(CURRENT(shared), KSM_ENOENT);
 	handed(b, 1, &id[0], "a.example");
 	assert_int_equal(CURRENT(shared), KSM_OK);
@@ -472,7 +472,7 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 	same_id(&got.id, &id[1]);
 	assert_int_equal(got.number, 2);
 	assert_string_equal(got.zone, "b.example");
-	/* of another group, role, algorithm, policy */
+	/* of another group, role, algorithm, size, repository */
 	h = handout_of(4, &id[2], "a.example", "owner:bob");
 	add(b, &h);
 	h = handout_of(5, &id[3], "a.example", shared);
@@ -481,16 +481,26 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 	h = handout_of(6, &id[4], "a.example", shared);
 	h.pool.alg = 8;
 	add(b, &h);
+	h = handout_of(7, &id[5], "a.example", shared);
+	h.pool.bits = 384;
+	add(b, &h);
+	h = handout_of(8, &id[6], "a.example", shared);
+	(void)strcpy(h.pool.repository, "other");
+	add(b, &h);
 	assert_int_equal(CURRENT(shared), KSM_OK);
 	same_id(&got.id, &id[1]);
 	assert_int_equal(CURRENT("owner:bob"), KSM_OK);
 	same_id(&got.id, &id[2]);
 	assert_int_equal(CURRENT("owner:Bob"), KSM_ENOENT);
-	assert_int_equal(store_handout_current(b->st, "default", ROLE_KSK, 13,
-			     shared, &got, &b->fail), KSM_OK);
+	(void)strcpy(spec.repository, "other");
+	assert_int_equal(CURRENT(shared), KSM_OK);
+	same_id(&got.id, &id[6]);
+	(void)strcpy(spec.repository, "hsm");
+	spec.role = ROLE_KSK;
+	assert_int_equal(CURRENT(shared), KSM_OK);
 	same_id(&got.id, &id[3]);
-	assert_int_equal(store_handout_current(b->st, "gold", ROLE_ZSK, 13,
-			     shared, &got, &b->fail), KSM_ENOENT);
+	(void)strcpy(spec.policy, "gold");
+	assert_int_equal(CURRENT(shared), KSM_ENOENT);
 #undef CURRENT
 }
 
