@@ -282,20 +282,37 @@ proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
 	return true;
 }
 
+/* Its private object is all there is, and should not be. */
+static bool
+proof_half(const struct hsm_proof *proof, const struct store_key *key)
+{
+	const struct alg *alg = alg_find(key->pool.alg);
+
+	return proof->privates == 1 && proof->publics == 0 &&
+	    !(key->single && alg != NULL && alg->family == ALG_RSA);
+}
+
 /*
  * Both halves found once, the public key is the one on record, and a signature
- * made in the token verifies outside it. What fails here fails for good.
+ * made in the token verifies outside it. What fails here fails for good; but
+ * a half that is not there may come again: the next look calls it missing.
  */
 static void
-proof_take(struct engine *e, struct job *j, const struct hsm_proof *proof,
+proof_take(struct engine *e, struct repo *r, const struct hsm_proof *proof,
     const struct store_key *key)
 {
+	struct job *j = &r->job;
 	struct errand_item *item = &j->errand->items[j->at];
 	struct ksm_fail check = { .text = "" };
 	struct key_facts facts;
 	bool facts_ok = false;
 	enum ksm_err err;
 
+	if (proof_half(proof, key)) {
+		item_not(j, "only its private half is in the token");
+		r->look_wanted = true; /* the record is behind */
+		return;
+	}
 	err = keycheck_evidence(&proof->evidence, &j->slot.want, &facts,
 	    &facts_ok, &check);
 	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
@@ -349,7 +366,7 @@ proof_act(struct engine *e, struct repo *r, const struct hsm_proof *proof)
 			store_key_get(e->store, &x->items[j->at].id, key,
 			    &fail),
 			&fail, "read a key"))
-			proof_take(e, j, proof, key);
+			proof_take(e, r, proof, key);
 		else
 			item_not(j, "%.250s", fail.text);
 		goto out;

@@ -215,8 +215,10 @@ judge_living(struct repo *r, struct look *l, const struct store_brief *b,
 		why = "several objects in the token carry its id";
 	else if (sight == SIGHT_HALF)
 		why = half_why(seen);
+	/* Quarantined and proved: it was ready, a human is to look at it. */
 	if (sight == SIGHT_HALF &&
-	    (b->state == KEY_MADE || b->state == KEY_QUARANTINED))
+	    (b->state == KEY_MADE ||
+		(b->state == KEY_QUARANTINED && !b->proved)))
 		return judge_torn(r, l, b, seen);
 	if (b->state == KEY_QUARANTINED && sight != SIGHT_NONE)
 		return true; /* a human is to look at it as it is */

@@ -145,6 +145,7 @@ struct store_key {
 	enum key_state was; /* state before missing; else KEY__STATES */
 	bool proved;	    /* a signature was verified outside the token */
 	bool adopted;	    /* found by settling, not by its answer */
+	bool single;	    /* made with SkipPublicKey: one object is the whole */
 	char why[256];	    /* of the last move, "" */
 	ksm_time since, intended, started, ended; /* 0: not known */
 	uint8_t pub[DNSKEY_PUB_MAX];
@@ -415,9 +416,11 @@ enum ksm_err store_boot(struct store *st, const char *boot_id, bool *changed,
 enum ksm_err store_repository_synced(struct store *st, int64_t row,
     int64_t serial, struct ksm_fail *fail);
 /*
- * proved = no for every living key above its repository's synced mark; where
- * nothing was ever synced (no SyncPath), for those of the last hour on
- * record: what is older was written back by the kernel long since.
+ * proved = no for every living key above its repository's synced mark, but for
+ * quarantined ones: they are not proved again, and whether they were once tells
+ * a key that a look saw whole from one that never was. Where nothing was ever
+ * synced (no SyncPath), for those of the last hour on record: what is older was
+ * written back by the kernel long since.
  */
 enum ksm_err store_keys_doubt(struct store *st, int64_t *n,
     struct ksm_fail *fail);

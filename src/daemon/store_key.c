@@ -54,6 +54,7 @@ store_key_read(sqlite3_stmt *q, struct store_key *k)
 	k->tag_zsk = (int)column_int(q, 19, -1);
 	k->tag_ksk = (int)column_int(q, 20, -1);
 	k->tag_revoked = (int)column_int(q, 21, -1);
+	k->single = sqlite3_column_int(q, 22) != 0;
 	return store_id_read(q, 1, &k->id) &&
 	    column_text(q, 3, k->pool.policy, sizeof(k->pool.policy)) &&
 	    column_text(q, 4, role, sizeof(role)) &&

@@ -13,7 +13,8 @@
 #define KEY_COLUMNS                                                            \
 	"k.row, k.cka_id, k.serial, " POOL_COLUMNS ", k.state, k.was, "        \
 	"k.proved, k.adopted, k.why, k.since, k.intended, k.started, "         \
-	"k.ended, k.pub, k.digest, k.tag_zsk, k.tag_ksk, k.tag_revoked "
+	"k.ended, k.pub, k.digest, k.tag_zsk, k.tag_ksk, k.tag_revoked, "      \
+	"k.single "
 
 /*
  * CROSS JOIN keeps the key table outermost: the pages come in row order from
@@ -166,8 +167,8 @@ static const char *const store_sql[ST__COUNT] = {
 	    "why = 'whoever asked for it is gone' WHERE state = 'intended'",
 	[ST_KEYS_DOUBT] =
 	    "UPDATE key SET proved = 0 WHERE proved = 1 "
-	    "AND state IN ('made', 'ready', 'surplus', 'quarantined', "
-	    "'taking', 'taken', 'retired', 'destroying') "
+	    "AND state IN ('made', 'ready', 'surplus', 'taking', 'taken', "
+	    "'retired', 'destroying') "
 	    "AND EXISTS (SELECT 1 FROM pool p "
 	    "JOIN repository r ON r.row = p.repository "
 	    "WHERE p.row = key.pool AND key.serial > r.synced "

@@ -144,6 +144,7 @@ only_keys_after_the_synced_mark_are_in_doubt(void **ctx)
 	struct key_id new = key_in(b, pool, KEY_READY, 0);
 	struct key_id taken = key_in(b, pool, KEY_TAKEN, 0);
 	struct key_id gone = key_in(b, pool, KEY_DESTROYED, 0);
+	struct key_id kept = key_in(b, pool, KEY_QUARANTINED, 0);
 	struct key_id elsewhere;
 	struct store_repository r;
 
@@ -160,6 +161,7 @@ only_keys_after_the_synced_mark_are_in_doubt(void **ctx)
 	assert_false(key_look(b, &new).proved);
 	assert_false(key_look(b, &taken).proved);
 	assert_true(key_look(b, &gone).proved); /* history */
+	assert_true(key_look(b, &kept).proved); /* it was whole once */
 	assert_false(key_look(b, &elsewhere).proved);
 	assert_int_equal(key_look(b, &new).state, KEY_READY);
 }
