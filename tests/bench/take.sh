@@ -19,8 +19,9 @@
 #           count1000 instead of count100
 #   --long  or KSM_BENCH_LONG=1: also with the token. KSM_BENCH_KEYS: how many
 #           it holds (10,000), KSM_BENCH_COUNT: keys of a take (1,000)
-#   --dir   where database and journal lie; default: the build directory. The
-#           token lies in /dev/shm, if there is one
+#   --dir   where database and journal lie; default: the build directory. It
+#           must be a disk: in memory a sync costs nothing, and the ratio says
+#           nothing. The token lies in /dev/shm, if there is one
 #
 # KSM_BUILD names the build directory (default: build/gcc). Slowness is no
 # failure: it is printed.
