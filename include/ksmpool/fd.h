@@ -47,4 +47,10 @@ enum ksm_err fd_spawn_group(char *const argv[], char *const env[],
 enum ksm_err fd_write_all(int fd, const void *buf, size_t len,
     struct ksm_fail *fail);
 
+/*
+ * rename(2) below a directory (or AT_FDCWD), never over what has the name: -1
+ * with EEXIST then. A file system that cannot promise it is asked beforehand.
+ */
+int fd_rename_new(int dirfd, const char *from, const char *to);
+
 #endif

@@ -74,17 +74,6 @@ out:
 	return err;
 }
 
-/* Not over one that came meanwhile, where the file system can promise that. */
-static int
-rename_new(int dirfd, const char *from, const char *to)
-{
-	if (renameat2(dirfd, from, dirfd, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -1;
-	return renameat(dirfd, from, dirfd, to);
-}
-
 static enum ksm_err
 file_write(int dirfd, const char *directory, const struct key_file *f,
     struct ksm_fail *fail)
@@ -112,7 +101,7 @@ file_write(int dirfd, const char *directory, const struct key_file *f,
 		err = trouble(fail, directory, temp, "cannot be written");
 		goto out;
 	}
-	if (rename_new(dirfd, temp, f->name) == -1) {
+	if (fd_rename_new(dirfd, temp, f->name) == -1) {
 		err = trouble(fail, directory, f->name, "cannot be made");
 		if (errno == EEXIST)
 			err = ksm_failf(fail, KSM_EREFUSED,

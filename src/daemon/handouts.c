@@ -312,9 +312,165 @@ orphans_look(struct engine *e)
 
 /* ---- an operator has looked --------------------------------------------------- */
 
+/*
+ *   rows    what files have and the database has not gets its rows: committed
+ *           before any file is touched
+ *   file    a journal that the database does not go on from is written anew
+ *           beside the old one, synced, and takes its place; one that it does
+ *           go on from gets what it lacks
+ *   unlock  committed
+ *
+ * Cut anywhere, the database has all that was known and hand-outs are locked;
+ * to accept once more does what is left. Files that were set aside are read each
+ * time: whoever is killed never loses what they have.
+ */
+struct salvage {
+	struct engine *e;
+	int64_t head, rows; /* of the database; that were added */
+	int64_t mark;	    /* the highest serial that a line knows of */
+	uint8_t hash[DIGEST_LEN];
+};
+
+/* Was that name another take's? All keys of one take bear the same. */
+static enum ksm_err
+request_foreign(struct engine *e, const struct handout *h, bool *foreign,
+    struct ksm_fail *fail)
+{
+	struct handout_filter f = { .request = h->request };
+	struct handout *row = calloc(1, sizeof(*row));
+	enum ksm_err err = KSM_OK;
+	int64_t cursor = 0;
+	size_t n = 1;
+
+	*foreign = false;
+	if (row == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	while (err == KSM_OK && n > 0 && !*foreign) {
+		err = store_handout_list(e->store, &f, &cursor, row, 1, &n,
+		    fail);
+		*foreign = err == KSM_OK && n > 0 &&
+		    (strcmp(row->zone, h->zone) != 0 ||
+			strcmp(row->pool.policy, h->pool.policy) != 0 ||
+			row->pool.role != h->pool.role ||
+			row->who.uid != h->who.uid ||
+			row->who.pid != h->who.pid);
+	}
+	free(row);
+	return err;
+}
+
+/* A row at the end of the database, and its line. */
+static enum ksm_err
+salvaged_add(struct salvage *s, struct handout *h, struct ksm_fail *fail)
+{
+	struct handout_line line = { .text = NULL };
+	enum ksm_err err;
+
+	h->number = s->head + 1;
+	line.text = handout_encode(h, s->hash);
+	if (line.text == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	err = digest_sha256(line.text, strlen(line.text), line.hash, fail);
+	if (err == KSM_OK)
+		err = store_handout_add(s->e->store, h, &line, fail);
+	if (err == KSM_OK) {
+		memcpy(s->hash, line.hash, DIGEST_LEN);
+		s->head++;
+		s->rows++;
+	}
+	free(line.text);
+	return err;
+}
+
+static enum ksm_err
+salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
+{
+	struct salvage *s = ctx;
+	struct handout *row;
+	int64_t zones = 0;
+	bool known = false, foreign = false;
+	enum ksm_err err;
+
+	if (h->mark > s->mark)
+		s->mark = h->mark;
+	err = store_handout_has(s->e->store, &h->id, h->zone, &known, fail);
+	if (err != KSM_OK || known)
+		return err;
+	row = malloc(sizeof(*row));
+	if (row == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	*row = *h;
+	/* Of a key that another zone drew it can only be said as well. */
+	err = store_handout_zones(s->e->store, &h->id, &zones, fail);
+	row->drawn = h->drawn && zones == 0;
+	if (err == KSM_OK && h->request[0] != '\0')
+		err = request_foreign(s->e, h, &foreign, fail);
+	if (foreign)
+		row->request[0] = '\0';
+	if (err == KSM_OK)
+		err = salvaged_add(s, row, fail);
+	free(row);
+	return err;
+}
+
+/* A journal that the database goes on from is only written on. */
+static enum ksm_err
+journal_follows(struct engine *e, bool *follows, struct ksm_fail *fail)
+{
+	uint8_t ours[DIGEST_LEN], theirs[DIGEST_LEN];
+	struct ksm_fail look;
+	enum ksm_err err;
+	int64_t last;
+	char *text;
+
+	*follows = false;
+	if (e->journal == NULL || journal_look(e->journal, &look) != KSM_OK)
+		return KSM_OK;
+	last = journal_head(e->journal, theirs);
+	*follows = last == 0;
+	if (last == 0)
+		return KSM_OK;
+	text = malloc(HANDOUT_LINE);
+	if (text == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	err = store_handout_text(e->store, last, text, ours, fail);
+	*follows = err == KSM_OK && memcmp(ours, theirs, DIGEST_LEN) == 0;
+	free(text);
+	return err == KSM_ENOENT ? KSM_OK : err;
+}
+
+static enum ksm_err
+accept_rows(struct engine *e, const char *was, bool follows, bool *changed,
+    struct ksm_fail *fail)
+{
+	struct salvage s = { .e = e, .mark = e->journal_mark };
+	uint8_t tag[KEY_TAG_LEN];
+	enum ksm_err err;
+
+	*changed = false;
+	err = store_handout_head(e->store, &s.head, s.hash, fail);
+	/* The first line of a journal is the one before hand-out 1. */
+	if (err == KSM_OK && s.head == 0) {
+		store_tag_get(e->store, tag);
+		err = journal_first_hash(tag, s.hash, fail);
+	}
+	if (err == KSM_OK)
+		err = journal_salvage_all(e->journal_path, !follows,
+		    salvage_line, &s, fail);
+	if (err == KSM_OK)
+		err = handed_out_look(e, fail);
+	if (err == KSM_OK && s.mark > store_serial_last(e->store))
+		err = store_serial_raise(e->store, s.mark, fail);
+	if (err == KSM_OK && s.rows > 0) {
+		err = store_handout_lock(e->store, was, fail);
+		*changed = err == KSM_OK;
+	}
+	return err;
+}
+
 /* Lines that the database has and the journal has not. */
 static enum ksm_err
-journal_mend(struct engine *e, struct ksm_fail *fail)
+journal_mend(struct engine *e, struct journal *j, struct ksm_fail *fail)
 {
 	char *text = malloc(HANDOUT_LINE);
 	uint8_t hash[DIGEST_LEN];
@@ -324,140 +480,70 @@ journal_mend(struct engine *e, struct ksm_fail *fail)
 	if (text == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
 	err = store_handout_head(e->store, &head, hash, fail);
-	number = journal_head(e->journal, NULL);
+	number = journal_head(j, NULL);
 	while (err == KSM_OK && number < head) {
 		err = store_handout_text(e->store, ++number, text, hash, fail);
 		if (err == KSM_OK)
-			err = journal_append_text(e->journal, text, fail);
+			err = journal_append_text(j, text, fail);
 	}
 	free(text);
-	return err == KSM_OK ? journal_sync(e->journal, fail) : err;
+	return err == KSM_OK ? journal_sync(j, fail) : err;
 }
 
-/*
- * The file is not what the database says and stays as it is, under another
- * name. What it has of hand-outs that are not on record goes on record.
- */
+/* A whole one from the database, in the place of what is there. */
 static enum ksm_err
-journal_aside(struct engine *e, char aside[512], struct ksm_fail *fail)
+journal_renew(struct engine *e, char aside[512], bool *touched,
+    struct ksm_fail *fail)
 {
-	struct ksm_fail why;
+	struct journal *j = NULL;
+	struct ksm_fail ignored;
 	uint8_t tag[KEY_TAG_LEN];
-	int64_t cut;
 	enum ksm_err err;
 
-	journal_close(e->journal);
-	e->journal = NULL;
-	err = journal_set_aside(e->journal_path, aside, fail);
-	if (err != KSM_OK)
-		return err;
 	store_tag_get(e->store, tag);
-	err = journal_open(e->journal_path, tag, replay_line,
-	    &(struct replay){ .e = e }, &e->journal, &cut, &why);
+	err = journal_create(e->journal_path, tag, &j, fail);
+	if (err == KSM_OK)
+		err = journal_mend(e, j, fail);
+	if (err == KSM_OK) {
+		*touched = true;
+		err = journal_place(j, e->journal_path, aside, fail);
+	}
 	if (err != KSM_OK) {
-		e->journal = NULL;
-		*fail = why;
-	}
-	return err;
-}
-
-struct salvage {
-	struct engine *e;
-	struct handout *found; /* drawn in the other journal, not in ours */
-	size_t n, room;
-};
-
-static enum ksm_err
-salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
-{
-	struct salvage *s = ctx;
-	struct handout_filter f = { .id = &h->id, .zone = h->zone };
-	struct handout *known = calloc(1, sizeof(*known));
-	int64_t cursor = 0;
-	size_t n = 0, drawn = 0;
-	enum ksm_err err;
-
-	if (known == NULL)
-		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-	err = store_handout_list(s->e->store, &f, &cursor, known, 1, &n, fail);
-	/* Of a key that another zone drew it can only be said as well. */
-	f.zone = NULL;
-	cursor = 0;
-	if (err == KSM_OK && n == 0)
-		err = store_handout_list(s->e->store, &f, &cursor, known, 1,
-		    &drawn, fail);
-	free(known);
-	if (err != KSM_OK || n > 0)
+		journal_close(j);
+		(void)journal_new_remove(e->journal_path, &ignored);
 		return err;
-	if (s->n == s->room) {
-		size_t want = s->room == 0 ? 64 : s->room * 2;
-		void *p = reallocarray(s->found, want, sizeof(*s->found));
-
-		if (p == NULL)
-			return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-		s->found = p;
-		s->room = want;
 	}
-	s->found[s->n] = *h;
-	s->found[s->n++].drawn = h->drawn && drawn == 0;
+	journal_close(e->journal);
+	e->journal = j;
 	return KSM_OK;
 }
 
 static enum ksm_err
-salvaged_add(struct engine *e, struct salvage *s, struct ksm_fail *fail)
+accept_end(struct engine *e, const char *text, struct store_actor who,
+    struct ksm_fail *fail)
 {
-	struct handout_line *lines = calloc(s->n + 1, sizeof(*lines));
-	enum ksm_err err = KSM_OK;
+	enum ksm_err err = handed_out_look(e, fail);
 
-	if (lines == NULL)
-		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-	for (size_t i = 0; i < s->n; i++)
-		s->found[i].request[0] = '\0'; /* may be another's by now */
-	if (s->n > 0)
-		err = journal_append(e->journal, s->found, s->n, lines, fail);
-	for (size_t i = 0; i < s->n; i++) {
-		if (err == KSM_OK)
-			err = store_handout_add(e->store, &s->found[i],
-			    &lines[i], fail);
-		free(lines[i].text);
-	}
-	free(lines);
+	/* Of a token that was not looked at yet, what was accepted before. */
+	for (size_t i = 0; err == KSM_OK && i < e->nrepos; i++)
+		if (e->repos[i]->looked)
+			err = store_orphans_accept(e->store,
+			    e->repos[i]->row.row, e->repos[i]->orphans, fail);
+	if (err == KSM_OK)
+		err = store_handout_lock(e->store, "", fail);
+	if (err == KSM_OK)
+		err = store_history_add(e->store, engine_wall(e), who,
+		    "hand-outs accepted", "", text, fail);
 	return err;
 }
 
+/* One of its batches, whole or not at all. */
 static enum ksm_err
-handouts_reconcile(struct engine *e, char aside[512], struct ksm_fail *fail)
+accept_commit(struct engine *e, enum ksm_err err, struct ksm_fail *fail)
 {
-	struct salvage s = { .e = e };
-	struct ksm_fail look;
-	uint8_t ours[DIGEST_LEN], theirs[DIGEST_LEN];
-	char *text = malloc(HANDOUT_LINE);
-	int64_t last;
-	enum ksm_err err = KSM_OK;
-	bool follows = false;
-
-	if (text == NULL)
-		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-	/* A journal that the database goes on from is only written on. */
-	if (e->journal != NULL && journal_look(e->journal, &look) == KSM_OK) {
-		last = journal_head(e->journal, theirs);
-		follows = last == 0 ||
-		    (store_handout_text(e->store, last, text, ours, fail) ==
-			    KSM_OK &&
-			memcmp(ours, theirs, DIGEST_LEN) == 0);
-	}
-	if (!follows && (err = journal_aside(e, aside, fail)) == KSM_OK &&
-	    aside[0] != '\0')
-		err = journal_salvage(aside, salvage_line, &s, fail);
-	if (err == KSM_OK)
-		err = journal_mend(e, fail);
-	if (err == KSM_OK)
-		err = salvaged_add(e, &s, fail);
-	if (err == KSM_OK)
-		err = handed_out_look(e, fail);
-	free(s.found);
-	free(text);
-	return err;
+	if (err != KSM_OK && err != KSM_ESTORE)
+		store_rollback(e->store);
+	return engine_order_end(e, err, "accept the hand-outs", fail);
 }
 
 enum ksm_err
@@ -465,6 +551,7 @@ engine_handouts_accept(struct engine *e, const char *reason,
     struct store_actor who, char aside[512], struct ksm_fail *fail)
 {
 	char was[LOCK_TEXT], why[512];
+	bool follows, touched = false;
 	enum ksm_err err;
 
 	aside[0] = '\0';
@@ -476,23 +563,32 @@ engine_handouts_accept(struct engine *e, const char *reason,
 		    "hand-outs are being recorded; ask again");
 	if ((err = engine_order_begin(e, who, fail)) != KSM_OK)
 		return err;
-	err = handouts_reconcile(e, aside, fail);
-	/* Of a token that was not looked at yet, what was accepted before. */
-	for (size_t i = 0; err == KSM_OK && i < e->nrepos; i++)
-		if (e->repos[i]->looked)
-			err = store_orphans_accept(e->store,
-			    e->repos[i]->row.row, e->repos[i]->orphans, fail);
-	if (err == KSM_OK && e->journal_mark > store_serial_last(e->store))
-		err = store_serial_raise(e->store, e->journal_mark, fail);
+	err = journal_follows(e, &follows, fail);
 	if (err == KSM_OK)
-		err = store_handout_lock(e->store, "", fail);
-	(void)snprintf(why, sizeof(why), "%.250s; it was: %.230s", reason, was);
-	if (err == KSM_OK)
-		err = store_history_add(e->store, engine_wall(e), who,
-		    "hand-outs accepted", "", why, fail);
-	err = engine_order_end(e, err, "accept the hand-outs", fail);
-	if (err != KSM_OK)
+		err = accept_rows(e, was, follows, &touched, fail);
+	if ((err = accept_commit(e, err, fail)) != KSM_OK)
 		return err;
+	if (touched)
+		(void)snprintf(e->handout_lock, sizeof(e->handout_lock), "%s",
+		    was);
+
+	if (follows) {
+		touched = true;
+		err = journal_new_remove(e->journal_path, fail);
+		if (err == KSM_OK)
+			err = journal_mend(e, e->journal, fail);
+	} else {
+		err = journal_renew(e, aside, &touched, fail);
+	}
+	(void)snprintf(why, sizeof(why), "%.250s; it was: %.230s", reason, was);
+	if (err == KSM_OK &&
+	    (err = engine_order_begin(e, who, fail)) == KSM_OK)
+		err = accept_commit(e, accept_end(e, why, who, fail), fail);
+	if (err != KSM_OK) {
+		if (touched)
+			handouts_lock(e, was);
+		return err;
+	}
 	e->handout_lock[0] = '\0';
 	e->journal_why[0] = '\0';
 	e->tallies_old = true;

@@ -154,6 +154,16 @@ head_line(const uint8_t tag[KEY_TAG_LEN], char out[128])
 	    JOURNAL_VERSION, hex);
 }
 
+enum ksm_err
+journal_first_hash(const uint8_t tag[KEY_TAG_LEN], uint8_t hash[DIGEST_LEN],
+    struct ksm_fail *fail)
+{
+	char head[128];
+
+	head_line(tag, head);
+	return digest_sha256(head, strlen(head), hash, fail);
+}
+
 static enum ksm_err
 directory_sync(const struct journal *j, struct ksm_fail *fail)
 {
@@ -263,6 +273,9 @@ line_take(struct journal *j, const char *text, size_t len, int64_t line_no,
 		err = line.text == NULL
 		    ? ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no memory")
 		    : fn(ctx, h, &line, fail);
+		if (err == KSM_EREFUSED)
+			(void)ksm_fail_before(fail, "hand-out journal %s:%lld",
+			    j->path, (long long)line_no);
 	}
 out:
 	free(line.text);
@@ -547,23 +560,31 @@ journal_sync(struct journal *j, struct ksm_fail *fail)
 
 /* ---- a file that is not what it should be -------------------------------- */
 
+#define ASIDE_MOST 9999
+
+static enum ksm_err
+too_long(const char *path, struct ksm_fail *fail)
+{
+	return ksm_failf(fail, KSM_EREFUSED,
+	    "hand-out journal %s: its path is too long", path);
+}
+
+static bool
+aside_name(const char *path, int i, char out[512])
+{
+	return snprintf(out, 512, "%s.set-aside-%d", path, i) < 512;
+}
+
 enum ksm_err
 journal_set_aside(const char *path, char aside[512], struct ksm_fail *fail)
 {
 	struct journal j = { .path = (char *)path, .fd = -1 };
 
-	aside[0] = '\0';
-	for (int i = 1; i < 10000; i++) {
-		if (snprintf(aside, 512, "%s.set-aside-%d", path, i) >= 512)
-			return ksm_failf(fail, KSM_EREFUSED,
-			    "hand-out journal %s: its path is too long", path);
-		/* A link first: an older one is never written over. */
-		if (link(path, aside) == 0) {
-			if (unlink(path) != 0)
-				return sys_failed(&j, "it cannot be moved",
-				    fail);
+	for (int i = 1; i <= ASIDE_MOST; i++) {
+		if (!aside_name(path, i, aside))
+			return too_long(path, fail);
+		if (fd_rename_new(AT_FDCWD, path, aside) == 0)
 			return directory_sync(&j, fail);
-		}
 		if (errno == ENOENT) {
 			aside[0] = '\0';
 			return KSM_OK;
@@ -583,17 +604,30 @@ journal_salvage(const char *path, salvage_fn fn, void *ctx,
 	uint8_t prev[DIGEST_LEN];
 	enum ksm_err err = KSM_OK;
 	struct ksm_fail ignored;
+	struct stat st;
 	char *line = NULL;
 	size_t room = 0;
 	ssize_t len;
-	FILE *in = fopen(path, "re");
+	FILE *in = NULL;
 
-	if (h == NULL || in == NULL) {
-		err = h == NULL ? ksm_failf(fail, KSM_ENOMEM,
-				      "hand-out journal: no memory")
-				: sys_failed(&j, "it cannot be read", fail);
+	if (h == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
+		    "memory");
+	j.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (j.fd < 0 || fstat(j.fd, &st) != 0) {
+		err = sys_failed(&j, "it cannot be read", fail);
 		goto out;
 	}
+	if (!S_ISREG(st.st_mode)) {
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "hand-out journal %s: it is no regular file", path);
+		goto out;
+	}
+	if ((in = fdopen(j.fd, "r")) == NULL) {
+		err = sys_failed(&j, "it cannot be read", fail);
+		goto out;
+	}
+	j.fd = -1;
 	while (err == KSM_OK && (len = getline(&line, &room, in)) > 0)
 		if (handout_decode(line, (size_t)len, h, prev, &ignored) ==
 		    KSM_OK)
@@ -603,7 +637,106 @@ journal_salvage(const char *path, salvage_fn fn, void *ctx,
 out:
 	if (in != NULL)
 		(void)fclose(in);
+	fd_close(&j.fd);
 	free(line);
 	free(h);
+	return err;
+}
+
+/* A name that nothing has is no error. */
+static enum ksm_err
+salvage_if_there(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0 && errno == ENOENT)
+		return KSM_OK;
+	return journal_salvage(path, fn, ctx, fail);
+}
+
+enum ksm_err
+journal_salvage_all(const char *path, bool itself, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+	char aside[512];
+
+	for (int i = 1; err == KSM_OK && i <= ASIDE_MOST; i++)
+		err = aside_name(path, i, aside)
+		    ? salvage_if_there(aside, fn, ctx, fail)
+		    : too_long(path, fail);
+	if (err == KSM_OK && itself)
+		err = salvage_if_there(path, fn, ctx, fail);
+	return err;
+}
+
+static bool
+new_name(const char *path, char out[512])
+{
+	return snprintf(out, 512, "%s.new", path) < 512;
+}
+
+static enum ksm_err
+no_line(void *ctx, const struct handout *h, const struct handout_line *line,
+    struct ksm_fail *fail)
+{
+	(void)ctx;
+	(void)line;
+	return ksm_failf(fail, KSM_EREFUSED, "hand-out %lld in a new file",
+	    (long long)h->number);
+}
+
+enum ksm_err
+journal_new_remove(const char *path, struct ksm_fail *fail)
+{
+	char temp[512];
+	struct journal j = { .path = temp, .fd = -1 };
+
+	if (!new_name(path, temp))
+		return too_long(path, fail);
+	if (unlink(temp) != 0 && errno != ENOENT)
+		return sys_failed(&j, "an old one cannot be removed", fail);
+	return KSM_OK;
+}
+
+enum ksm_err
+journal_create(const char *path, const uint8_t tag[KEY_TAG_LEN],
+    struct journal **out, struct ksm_fail *fail)
+{
+	char temp[512];
+	enum ksm_err err;
+	int64_t cut;
+
+	/* One that was begun by somebody who was killed then. */
+	err = journal_new_remove(path, fail);
+	if (err != KSM_OK || !new_name(path, temp))
+		return err;
+	return journal_open(temp, tag, no_line, NULL, out, &cut, fail);
+}
+
+enum ksm_err
+journal_place(struct journal *j, const char *path, char aside[512],
+    struct ksm_fail *fail)
+{
+	char *copy = strdup(path);
+	enum ksm_err err;
+
+	aside[0] = '\0';
+	if (copy == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
+		    "memory");
+	err = journal_set_aside(path, aside, fail);
+	if (err == KSM_OK && rename(j->path, path) != 0)
+		err = sys_failed(j, "it cannot get its name", fail);
+	if (err != KSM_OK) {
+		free(copy);
+		return err;
+	}
+	free(j->path);
+	j->path = copy;
+	err = directory_sync(j, fail);
+	/* Which file has the name after a crash is not known. */
+	j->broken = err != KSM_OK;
 	return err;
 }

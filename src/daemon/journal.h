@@ -34,13 +34,16 @@ typedef enum ksm_err (*journal_fn)(void *ctx, const struct handout *h,
  * is copied. KSM_EREFUSED: it is not a journal, is of another installation, or
  * a line is not what was written ("PATH:LINE: ..."); KSM_EBUSY: another process
  * holds it; KSM_ESYS: the system says no, with path and uid. What `fn` answers
- * but KSM_OK ends it, too. *cut: bytes of a torn last line that were removed.
+ * but KSM_OK ends it, too; of KSM_EREFUSED file and line are named. *cut: bytes of a torn last line that were removed.
  */
 enum ksm_err journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN],
     journal_fn fn, void *ctx, struct journal **out, int64_t *cut,
     struct ksm_fail *fail);
 void journal_close(struct journal *j); /* NULL is fine */
 
+/* What hand-out 1 has as `prev`: the hash of the first line. */
+enum ksm_err journal_first_hash(const uint8_t tag[KEY_TAG_LEN],
+    uint8_t hash[DIGEST_LEN], struct ksm_fail *fail);
 /* Number of the last line, 0 for none; hash may be NULL. */
 int64_t journal_head(const struct journal *j, uint8_t hash[DIGEST_LEN]);
 
@@ -73,11 +76,29 @@ enum ksm_err journal_sync(struct journal *j, struct ksm_fail *fail);
  */
 enum ksm_err journal_set_aside(const char *path, char aside[512],
     struct ksm_fail *fail);
-/* Every line of a file that can be read, whatever stands around it. */
+/*
+ * A new one without lines under another name (PATH.new, an older one of that
+ * name goes), then, when all is in it and synced, in the place of the old one,
+ * which is set aside. When journal_place fails the old one is there, or beside
+ * it, and a `j` that did not get its name keeps the other.
+ */
+enum ksm_err journal_new_remove(const char *path, struct ksm_fail *fail);
+enum ksm_err journal_create(const char *path, const uint8_t tag[KEY_TAG_LEN],
+    struct journal **out, struct ksm_fail *fail);
+enum ksm_err journal_place(struct journal *j, const char *path,
+    char aside[512], struct ksm_fail *fail);
+
+/*
+ * Every line of a file that can be read, whatever stands around it. KSM_ESYS,
+ * KSM_EREFUSED: the file itself cannot be read, or is none.
+ */
 typedef enum ksm_err (*salvage_fn)(void *ctx, const struct handout *h,
     struct ksm_fail *fail);
 enum ksm_err journal_salvage(const char *path, salvage_fn fn, void *ctx,
     struct ksm_fail *fail);
+/* Of all that were set aside, then of the file itself; no file is no error. */
+enum ksm_err journal_salvage_all(const char *path, bool itself, salvage_fn fn,
+    void *ctx, struct ksm_fail *fail);
 
 /* One line <-> what it says. `prev` is the hash of the line before it. */
 char *handout_encode(const struct handout *h, const uint8_t prev[DIGEST_LEN]);

@@ -57,6 +57,7 @@ store_handout_add(struct store *st, const struct handout *h,
 {
 	sqlite3_stmt *q = st->stmt[ST_HANDOUT_ADD];
 	enum ksm_err err;
+	int rc;
 
 	err = store_begin(st, fail);
 	if (err != KSM_OK)
@@ -83,8 +84,18 @@ store_handout_add(struct store *st, const struct handout *h,
 	    bind_int(q, ":serial", h->serial) != SQLITE_OK ||
 	    bind_int(q, ":mark", h->mark) != SQLITE_OK ||
 	    bind_text(q, ":line", line->text) != SQLITE_OK ||
-	    bind_blob(q, ":hash", line->hash, DIGEST_LEN) != SQLITE_OK ||
-	    sqlite3_step(q) != SQLITE_DONE)
+	    bind_blob(q, ":hash", line->hash, DIGEST_LEN) != SQLITE_OK)
+		return store_change_failed(st, q, "record hand-out", fail);
+	rc = sqlite3_step(q);
+	if ((rc & 0xff) == SQLITE_CONSTRAINT) {
+		/* That row and no more was undone: the batch goes on. */
+		(void)ksm_failf(fail, KSM_EREFUSED,
+		    "hand-out %lld is refused by the database: %s",
+		    (long long)h->number, sqlite3_errmsg(st->db));
+		stmt_done(q);
+		return KSM_EREFUSED;
+	}
+	if (rc != SQLITE_DONE)
 		return store_change_failed(st, q, "record hand-out", fail);
 	stmt_done(q);
 	return KSM_OK;

@@ -46,9 +46,9 @@ struct handout_line {
 };
 
 /*
- * The next row. The key may be one this database does not know (any more). A
- * number that is not the next one, or a key that was drawn before, is
- * KSM_ESTORE and costs the batch: triggers refuse it, whoever asks.
+ * The next row. The key may be one this database does not know (any more).
+ * KSM_EREFUSED: its number is not the next one, the key was drawn before, or
+ * another rule of the database says no; the batch is as it was.
  */
 enum ksm_err store_handout_add(struct store *st, const struct handout *h,
     const struct handout_line *line, struct ksm_fail *fail);

@@ -1,14 +1,15 @@
 /*
- * kill_at - SIGKILL at a call that can be named and counted.
+ * kill_at - SIGKILL, or an error, at a call that can be named and counted.
  *
- *   LD_PRELOAD=kill_at.so KILL_AT_DIR=DIR
- *       [KILL_AT=PROGRAM:KIND:N:before|after:daemon|worker|both]
+ *   LD_PRELOAD=kill_at.so KILL_AT_DIR=DIR [KILL_AT_WHILE=FILE]
+ *       [KILL_AT=PROGRAM:KIND:N:before|after|fail:daemon|worker|both]
  *
  * Before or after the N-th call of one kind in all processes of PROGRAM
  * (ksmpoold or ksmpool-hsm), the daemon, the worker or both are killed. Seen
  * from the daemon the worker is every worker it has, seen from a worker it is
- * that worker itself. Only the first kill counts. Nothing in the programs
- * knows of it: the calls of libc are interposed.
+ * that worker itself. Only the first kill counts. With `fail` nobody is killed:
+ * that call is not made, and answers EIO. Nothing in the programs knows of it:
+ * the calls of libc are interposed. Calls count only while there is a FILE.
  *
  *   write   write, pwrite and their kin, to files and pipes
  *   flush   fflush and fclose that have something to write: SoftHSM writes its
@@ -17,7 +18,7 @@
  *   sync    fsync, fdatasync, syncfs
  *   create  open with O_CREAT, where the file was not there before
  *   mkdir   mkdir
- *   rename  rename
+ *   rename  rename, renameat, renameat2
  *   unlink  unlink, remove, rmdir
  *   send    send, sendmsg
  *   recv    recv, recvmsg, also those that find nothing
@@ -51,11 +52,13 @@ static struct {
 	bool counting; /* this process is of a program that is looked at */
 	bool armed;    /* it may be the one that kills */
 	bool is_daemon;
-	bool after, kill_daemon, kill_worker;
+	bool after, fail, kill_daemon, kill_worker;
 	long at;
 	pid_t pid; /* a forked child that is no program yet does not count */
-	char kind[16], dir[4096], name[32];
+	char kind[16], dir[4096], name[32], while_there[4096];
 } self;
+
+enum due { DUE_NOT, DUE_AFTER, DUE_FAIL };
 
 /* ---- counting ---------------------------------------------------------- */
 
@@ -175,31 +178,40 @@ fire(void)
 		(void)kill(self.pid, SIGKILL);
 }
 
-/* Called ahead of each call; true: `after_call` is to be called behind it. */
 static bool
+counts(void)
+{
+	return self.counting && getpid() == self.pid &&
+	    (self.while_there[0] == '\0' ||
+		syscall(SYS_faccessat, AT_FDCWD, self.while_there, F_OK) == 0);
+}
+
+/* Called ahead of each call; what is to be done instead of it, or behind it. */
+static enum due
 before_call(const char *kind)
 {
 	int saved = errno;
-	bool due = false;
+	enum due due = DUE_NOT;
 
-	if (self.counting && getpid() == self.pid) {
-		due = count(kind) == self.at && self.armed &&
-		    strcmp(kind, self.kind) == 0;
-		if (due && !self.after) {
+	if (counts() && count(kind) == self.at && self.armed &&
+	    strcmp(kind, self.kind) == 0) {
+		if (self.after)
+			due = DUE_AFTER;
+		else if (self.fail)
+			due = leave_mark("fired") ? DUE_FAIL : DUE_NOT;
+		else
 			fire();
-			due = false;
-		}
 	}
-	errno = saved;
+	errno = due == DUE_FAIL ? EIO : saved;
 	return due;
 }
 
 static void
-after_call(bool due)
+after_call(enum due due)
 {
 	int saved = errno;
 
-	if (due)
+	if (due == DUE_AFTER)
 		fire();
 	errno = saved;
 }
@@ -208,7 +220,7 @@ static void
 usage(const char *what)
 {
 	static const char text[] = "kill_at: KILL_AT is not "
-	    "PROGRAM:KIND:N:before|after:daemon|worker|both: ";
+	    "PROGRAM:KIND:N:before|after|fail:daemon|worker|both: ";
 
 	(void)syscall(SYS_write, 2, text, sizeof(text) - 1);
 	(void)syscall(SYS_write, 2, what, strlen(what));
@@ -220,6 +232,7 @@ __attribute__((constructor)) static void
 begin(void)
 {
 	const char *dir = getenv("KILL_AT_DIR"), *at = getenv("KILL_AT");
+	const char *there = getenv("KILL_AT_WHILE");
 	char program[32], when[8], victim[8];
 	char pid[24];
 	long parent;
@@ -232,6 +245,9 @@ begin(void)
 	if (!self.is_daemon && strcmp(self.name, WORKER) != 0)
 		return;
 	(void)snprintf(self.dir, sizeof(self.dir), "%s", dir);
+	if (there != NULL)
+		(void)snprintf(self.while_there, sizeof(self.while_there),
+		    "%s", there);
 	self.counting = true;
 	if (at == NULL)
 		return;
@@ -240,6 +256,7 @@ begin(void)
 		usage(at);
 	self.armed = strcmp(program, self.name) == 0;
 	self.after = strcmp(when, "after") == 0;
+	self.fail = strcmp(when, "fail") == 0;
 	self.kill_daemon = strcmp(victim, "worker") != 0;
 	self.kill_worker = strcmp(victim, "daemon") != 0;
 }
@@ -261,12 +278,14 @@ next(const char *name)
 	type name parameters                                                   \
 	{                                                                      \
 		static type(*real) parameters;                                 \
-		bool due;                                                      \
+		enum due due;                                                  \
 		type result;                                                   \
                                                                                \
 		if (real == NULL)                                              \
 			*(void **)&real = next(#name);                         \
 		due = before_call(kind);                                       \
+		if (due == DUE_FAIL)                                           \
+			return -1;                                             \
 		result = real arguments;                                       \
 		after_call(due);                                               \
 		return result;                                                 \
@@ -291,6 +310,12 @@ WRAP("sync", int, fdatasync, (int fd), (fd))
 WRAP("sync", int, syncfs, (int fd), (fd))
 WRAP("mkdir", int, mkdir, (const char *path, mode_t mode), (path, mode))
 WRAP("rename", int, rename, (const char *from, const char *to), (from, to))
+WRAP("rename", int, renameat,
+    (int fd, const char *from, int there, const char *to),
+    (fd, from, there, to))
+WRAP("rename", int, renameat2,
+    (int fd, const char *from, int there, const char *to, unsigned int flags),
+    (fd, from, there, to, flags))
 WRAP("unlink", int, unlink, (const char *path), (path))
 WRAP("unlink", int, remove, (const char *path), (path))
 WRAP("unlink", int, rmdir, (const char *path), (path))
@@ -307,13 +332,15 @@ WRAP("recv", ssize_t, recvmsg, (int fd, struct msghdr *m, int flags),
 	int name(FILE *f)                                                      \
 	{                                                                      \
 		static int (*real)(FILE *);                                    \
-		bool due = false;                                              \
+		enum due due = DUE_NOT;                                        \
 		int result;                                                    \
                                                                                \
 		if (real == NULL)                                              \
 			*(void **)&real = next(#name);                         \
 		if (f != NULL && __fpending(f) > 0)                            \
 			due = before_call("flush");                            \
+		if (due == DUE_FAIL)                                           \
+			return -1;                                             \
 		result = real(f);                                              \
 		after_call(due);                                               \
 		return result;                                                 \
@@ -333,7 +360,7 @@ makes(const char *path, int flags)
 	int name(const char *path, int flags, ...)                             \
 	{                                                                      \
 		static int (*real)(const char *, int, ...);                    \
-		bool due = false;                                              \
+		enum due due = DUE_NOT;                                        \
 		mode_t mode = 0;                                               \
 		va_list ap;                                                    \
 		int fd;                                                        \
@@ -347,6 +374,8 @@ makes(const char *path, int flags)
 		}                                                              \
 		if (makes(path, flags))                                        \
 			due = before_call("create");                           \
+		if (due == DUE_FAIL)                                           \
+			return -1;                                             \
 		fd = real(path, flags, mode);                                  \
 		after_call(due);                                               \
 		return fd;                                                     \

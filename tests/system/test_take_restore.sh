@@ -150,3 +150,94 @@ says "is noticed before a key is spent" "the file was removed" "$dir/out"
 equal "none is on its way" \
     "$(sqlite3 "$db" "SELECT count(*) FROM keys WHERE state = 'taking'")" 0
 check "the history is sound" ctl history verify
+
+# ---- an older database beside a journal that says more than it may -------------
+
+check "accepted" ctl handout accept --reason "removed by hand"
+check "topped up" ctl --timeout PT60S topup --wait
+check "copied once more" ctl database backup "$dir/oldest.db"
+ten=$(take ten.example)
+eleven=$(ctl --json take --policy default --zone eleven.example --role ZSK \
+    --request R11 | jq -r '.keys[0].id')
+daemon_stop
+cp "$journal" "$dir/journal.ahead"
+find "$state" -name '*set-aside*' -delete
+
+# older: the database as it was before ten and eleven, and that journal.
+older()
+{
+	restore "$dir/oldest.db"
+	find "$state" -name '*set-aside*' -delete
+	rm -f "$journal"
+	cp "$dir/journal.ahead" "$journal"
+}
+
+# settled: whatever happened, ten and eleven are out, once.
+settled()
+{
+	equal "both are taken" \
+	    "$(ctl --json key show "$ten" | jq -r .key.state) $(ctl --json key show "$eleven" | jq -r .key.state)" \
+	    "taken taken"
+	equal "no key twice" "$(twice)" 0
+	equal "the database has just the journal" \
+	    "$(sqlite3 "$db" "SELECT group_concat(id) FROM (SELECT id FROM handouts ORDER BY number)")" \
+	    "$(tail -n +2 "$journal" | jq -r .key | paste -sd ,)"
+	daemon_stop
+	daemon_start
+	equal "and it stays open" "$(locked)" false
+	daemon_stop
+}
+
+older
+mv "$journal" "$dir/elsewhere"
+ln -s "$dir/elsewhere" "$journal"
+daemon_start
+exits 2 "one that cannot be read is not accepted" \
+    ctl handout accept --reason "it does not matter"
+says "and is named" "handout.journal: it cannot be read" "$dir/out"
+exits 2 "nor at the second try" ctl handout accept --reason "really"
+equal "and stays where it was" "$(readlink "$journal")" "$dir/elsewhere"
+exits 2 "nothing is handed out" ctl take --policy default --zone twelve.example --role ZSK
+daemon_stop
+rm "$journal"
+mv "$dir/elsewhere" "$journal"
+daemon_start
+equal "read, it is replayed" "$(locked)" false
+settled
+
+# With the database's first hand-out changed it does not follow; every line of
+# it stands there twice.
+older
+{
+	sed '2s/one.example/uno.example/' "$dir/journal.ahead"
+	tail -n 2 "$dir/journal.ahead"
+} >"$journal"
+daemon_start
+equal "lines that stand there twice lock" "$(locked)" true
+check "accepted" ctl handout accept --reason "a line twice"
+equal "the same request is answered with the same key" \
+    "$(ctl --json take --policy default --zone eleven.example --role ZSK --request R11 |
+	jq -r '.keys[0].id')" "$eleven"
+settled
+
+# line KEY ZONE: what follows the last line, and is what it should be.
+line()
+{
+	_prev=$(tail -n 1 "$journal" | tr -d '\n' | sha256sum | cut -d ' ' -f 1)
+	tail -n 1 "$journal" | jq -c --arg p "$_prev" --arg k "$1" --arg z "$2" \
+	    '.n += 1 | .prev = $p | .key = $k | .zone = $z | .share = "zone:" + $z | .request = ""'
+}
+
+older
+line "$ten" thirteen.example >>"$journal"
+daemon_start
+equal "a key drawn once more locks, and the daemon starts" "$(locked)" true
+says "file, line and rule are named" \
+    "handout.journal:[0-9]*: hand-out [0-9]* is refused .*a key is drawn once" "$log"
+equal "what stands before it is on record" \
+    "$(ctl --json key show "$eleven" | jq -r .key.state)" taken
+check "accepted" ctl handout accept --reason "two installations"
+equal "it is said of the other zone, too" \
+    "$(sqlite3 "$db" "SELECT group_concat(zone || drawn) FROM handouts WHERE id = '$ten'")" \
+    "ten.example1,thirteen.example0"
+settled
