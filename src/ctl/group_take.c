@@ -168,6 +168,25 @@ hooks_tell(FILE *err, const json_t *doc)
 	}
 }
 
+/* What the daemon could not answer of one of them. */
+static void
+errors_tell(FILE *err, const json_t *doc)
+{
+	const json_t *keys = json_object_get(doc, "keys"), *key;
+	size_t i;
+
+	json_array_foreach(keys, i, key) {
+		const char *text =
+		    json_string_value(json_object_get(key, "error"));
+
+		if (text == NULL)
+			continue;
+		(void)fprintf(err, "ksmctl: take: ");
+		text_print(err, text);
+		(void)fputc('\n', err);
+	}
+}
+
 static void
 take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 {
@@ -181,10 +200,13 @@ take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 		(void)json_object_set_new(doc, "request",
 		    json_string(request));
 	hooks_tell(err, doc);
+	errors_tell(err, doc);
 	if (consumer_of(call) == CONSUMER_NONE ||
 	    json_is_true(json_object_get(call->args, "dry_run")))
 		return;
 	json_array_foreach(keys, i, key) {
+		if (json_object_get(key, "error") != NULL)
+			continue;
 		if (key_write(call, key, &fail) == KSM_OK)
 			continue;
 		(void)json_object_set_new(key, "error",

@@ -14,7 +14,8 @@
 #include "ksmpool/zoneindex.h"
 
 #include "engine_take.h"
-#include "hook.h"
+#include "handout_facts.h"
+#include "hook_taken.h"
 
 #define HANDOUT_PAGE 200
 #define ZONES_SHOWN  1000 /* of one key */
@@ -155,8 +156,8 @@ struct taking {
 	bool proven;	/* the take is done, hooks may run */
 	struct handout *keys;
 	bool *singles;
-	int64_t *hooks; /* numbers, 0: none */
-	size_t nkeys;
+	size_t nkeys, hooks_at; /* the first whose hook may run still */
+	bool hooks;		/* what became of them is part of the answer */
 	bool again, uncovered;
 	ksm_msec said;
 };
@@ -172,7 +173,6 @@ taking_free(struct command_call *call)
 		engine_take_forget(call->face->engine, t->ticket);
 	free(t->keys);
 	free(t->singles);
-	free(t->hooks);
 	free(t);
 	call->state = NULL;
 }
@@ -298,135 +298,6 @@ mark_used_start(struct command_call *call)
 	free(key);
 }
 
-/* ---- what a signer needs to know ----------------------------------------- */
-
-/* The token that a repository was last seen to be. */
-static void
-token_of(struct command_call *call, const char *repository,
-    struct repository_view *out)
-{
-	struct engine *e = call->face->engine;
-
-	for (size_t i = 0; i < engine_repositories(e); i++) {
-		engine_repository_view(e, i, out);
-		if (out->conf != NULL &&
-		    strcmp(out->conf->name, repository) == 0)
-			return;
-	}
-	*out = (struct repository_view){ .conf = NULL };
-}
-
-/* consumer.h of ksmctl reads these. NULL: no memory, or the row is gone. */
-static json_t *
-handout_key_json(struct command_call *call, const struct handout *h,
-    bool single)
-{
-	struct repository_view *view = calloc(1, sizeof(*view));
-	struct store_key *key = calloc(1, sizeof(*key));
-	struct ksm_fail fail;
-	bool zsk = h->pool.role == ROLE_ZSK;
-	char id[KEY_ID_HEX], *pub = NULL;
-	json_t *body = NULL;
-
-	if (view == NULL || key == NULL ||
-	    store_key_get(call->face->store, &h->id, key, &fail) != KSM_OK ||
-	    (pub = digest_base64(key->pub, key->publen)) == NULL)
-		goto out;
-	token_of(call, h->pool.repository, view);
-	key_id_format(&h->id, id);
-	body = json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:i, s:i, s:i,"
-	    " s:i, s:i, s:s, s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:o, s:b, s:b,"
-	    " s:s}",
-	    "id", id, "label", id, "zone", ctl_text(h->zone), "role",
-	    key_role_text(h->pool.role), "policy", ctl_text(h->pool.policy),
-	    "repository", ctl_text(h->pool.repository), "algorithm",
-	    algorithm_json(h->pool.alg), "algorithm_number", h->pool.alg,
-	    "size", h->pool.bits, "flags", zsk ? 256 : 257, "tag",
-	    zsk ? key->tag_zsk : key->tag_ksk, "tag_revoked",
-	    key->tag_revoked, "public_key", pub, "module",
-	    ctl_text(view->conf != NULL ? view->conf->module : ""),
-	    "token_label", ctl_text(view->token_label), "token_serial",
-	    ctl_text(view->token_serial), "single", (int)single, "created_s",
-	    (json_int_t)key->ended, "taken_s", (json_int_t)h->when, "serial",
-	    (json_int_t)key->serial, "handout",
-	    count_or_null(h->number, h->number > 0), "shared",
-	    (int)!h->drawn, "uncovered", (int)h->uncovered, "share",
-	    h->share);
-out:
-	free(pub);
-	free(view);
-	free(key);
-	return body;
-}
-
-/* ---- hooks ----------------------------------------------------------------- */
-
-static const char *
-member_text(const json_t *body, const char *name, char out[32])
-{
-	const json_t *v = json_object_get(body, name);
-
-	if (json_is_string(v))
-		return json_string_value(v);
-	(void)snprintf(out, 32, "%lld", (long long)json_integer_value(v));
-	return out;
-}
-
-/* Its hook is started; the number is kept. */
-static void
-hook_begin(struct command_call *call, struct taking *t, size_t i,
-    const json_t *body)
-{
-	static const struct {
-		const char *variable, *member;
-	} facts[] = {
-		{ "KSMPOOL_KEY_ID", "id" },
-		{ "KSMPOOL_KEY_LABEL", "label" },
-		{ "KSMPOOL_ZONE", "zone" },
-		{ "KSMPOOL_ROLE", "role" },
-		{ "KSMPOOL_POLICY", "policy" },
-		{ "KSMPOOL_REPOSITORY", "repository" },
-		{ "KSMPOOL_ALGORITHM", "algorithm" },
-		{ "KSMPOOL_ALGORITHM_NUMBER", "algorithm_number" },
-		{ "KSMPOOL_SIZE", "size" },
-		{ "KSMPOOL_FLAGS", "flags" },
-		{ "KSMPOOL_TAG", "tag" },
-		{ "KSMPOOL_PUBLIC_KEY", "public_key" },
-		{ "KSMPOOL_MODULE", "module" },
-		{ "KSMPOOL_TOKEN_LABEL", "token_label" },
-		{ "KSMPOOL_TOKEN_SERIAL", "token_serial" },
-		{ "KSMPOOL_HANDOUT", "handout" },
-	};
-	const struct handout *h = &t->keys[i];
-	const struct conf_repository *r = conf_repository_find(
-	    engine_conf(call->face->engine), h->pool.repository);
-	const char *env[HOOK_ENV + 1] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin" };
-	char *owned[HOOK_ENV] = { NULL }, number[32];
-	struct hook_want want = { .who = call_actor(call), .env = env };
-	size_t n = 0;
-	bool ok = true;
-
-	if (r == NULL || r->hook == NULL || call->face->hooks == NULL)
-		return;
-	for (size_t k = 0; ok && k < nitems(facts); k++, n += ok)
-		ok = asprintf(&owned[n], "%s=%s", facts[k].variable,
-		    member_text(body, facts[k].member, number)) != -1;
-	if (ok && asprintf(&owned[n], "KSMPOOL_CONSUMER=%s", h->consumer) != -1)
-		n++;
-	if (ok && asprintf(&owned[n], "KSMPOOL_REQUEST=%s", h->request) != -1)
-		n++;
-	for (size_t k = 0; k < n; k++)
-		env[k + 1] = owned[k];
-	want.path = r->hook;
-	want.timeout = r->hook_timeout;
-	want.repository = r->name;
-	want.id = json_string_value(json_object_get(body, "id"));
-	if (ok)
-		t->hooks[i] = hooks_add(call->face->hooks, &want);
-	for (size_t k = 0; k < n; k++)
-		free(owned[k]);
-}
-
 /* ---- the answer -------------------------------------------------------------- */
 
 /* What the engine has; its list may be gone at the next turn. */
@@ -439,8 +310,7 @@ taking_keep(struct command_call *call, struct taking *t,
 	t->uncovered = s->uncovered;
 	t->keys = calloc(s->nkeys + 1, sizeof(*t->keys));
 	t->singles = calloc(s->nkeys + 1, sizeof(*t->singles));
-	t->hooks = calloc(s->nkeys + 1, sizeof(*t->hooks));
-	if (t->keys == NULL || t->singles == NULL || t->hooks == NULL) {
+	if (t->keys == NULL || t->singles == NULL) {
 		fail_memory(call);
 		return false;
 	}
@@ -450,56 +320,105 @@ taking_keep(struct command_call *call, struct taking *t,
 	return true;
 }
 
+/*
+ * They were started as the take ended. Of one that was answered before, those
+ * are started now that are not known to have run.
+ */
 static void
 hooks_begin(struct command_call *call, struct taking *t)
 {
-	if (t->again || arg_bool(call, "dry_run") ||
-	    json_object_get(call->args, "id") != NULL)
-		return;
-	for (size_t i = 0; i < t->nkeys; i++) {
-		json_t *body = handout_key_json(call, &t->keys[i],
-		    t->singles[i]);
+	struct hook_taker *taker = call->face->hook;
+	char text[256];
 
-		if (body != NULL)
-			hook_begin(call, t, i, body);
-		json_decref(body);
+	t->hooks = taker != NULL && !arg_bool(call, "dry_run") &&
+	    json_object_get(call->args, "id") == NULL;
+	for (size_t i = 0; t->hooks && t->again && i < t->nkeys; i++) {
+		enum hook_end end;
+
+		if (!hook_wanted(taker, &t->keys[i]))
+			continue;
+		end = hook_look(taker, &t->keys[i], text);
+		if (end == HOOK_UNKNOWN || end == HOOK_NOT_RUN)
+			hook_taken(taker, &t->keys[i], &t->singles[i], 1);
 	}
 }
 
 static bool
-hooks_wait(struct command_call *call, const struct taking *t)
+hooks_wait(struct command_call *call, struct taking *t)
 {
 	char text[256];
 
-	for (size_t i = 0; i < t->nkeys; i++)
-		if (t->hooks[i] != 0 &&
-		    hooks_look(call->face->hooks, t->hooks[i], text) ==
-			HOOK_WAITS)
-			return true;
-	return false;
+	while (t->hooks && t->hooks_at < t->nkeys &&
+	    hooks_look(call->face->hook->hooks, t->keys[t->hooks_at].number,
+		text) != HOOK_WAITS)
+		t->hooks_at++;
+	return t->hooks && t->hooks_at < t->nkeys;
+}
+
+/* Into the answer; false: it did not do what it was to do. */
+static bool
+hook_put(struct command_call *call, const struct handout *h, json_t *body)
+{
+	char text[256], words[320];
+
+	switch (hook_look(call->face->hook, h, text)) {
+	case HOOK_WELL:
+		(void)json_object_set_new(body, "hook", json_string("done"));
+		return true;
+	case HOOK_FAILED:
+		(void)json_object_set_new(body, "hook", ctl_text(text));
+		return false;
+	default:
+		(void)snprintf(words, sizeof(words),
+		    "it is not known to have run%s%s",
+		    text[0] == '\0' ? "" : ": ", text);
+		(void)json_object_set_new(body, "hook", ctl_text(words));
+		return false;
+	}
+}
+
+/* A key of a database that was lost or restored: what is on record of it. */
+static json_t *
+handout_without_key(const struct handout *h, const struct ksm_fail *fail)
+{
+	char id[KEY_ID_HEX];
+
+	key_id_format(&h->id, id);
+	return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:I, s:b, s:b, s:s,"
+	    " s:o}",
+	    "id", id, "zone", ctl_text(h->zone), "role",
+	    key_role_text(h->pool.role), "policy", ctl_text(h->pool.policy),
+	    "repository", ctl_text(h->pool.repository), "algorithm",
+	    algorithm_json(h->pool.alg), "handout", (json_int_t)h->number,
+	    "shared", (int)!h->drawn, "uncovered", (int)h->uncovered, "share",
+	    h->share, "error", ctl_text(fail->text));
 }
 
 static void
 taking_answer(struct command_call *call, struct taking *t)
 {
-	int64_t failed = 0;
+	int64_t failed = 0, lost = 0;
 
 	for (size_t i = 0; i < t->nkeys; i++) {
-		json_t *body = handout_key_json(call, &t->keys[i],
-		    t->singles[i]);
-		char text[256] = "";
+		const struct handout *h = &t->keys[i];
+		struct ksm_fail fail = { .err = KSM_OK };
+		json_t *body = handout_facts(call->face->engine,
+		    call->face->store, h, t->singles[i], &fail);
 
-		if (t->hooks[i] != 0 &&
-		    hooks_look(call->face->hooks, t->hooks[i], text) ==
-			HOOK_FAILED)
-			failed++;
-		if (body != NULL && t->hooks[i] != 0)
-			(void)json_object_set_new(body, "hook",
-			    text[0] == '\0' ? json_string("done")
-					    : ctl_text(text));
+		if (body == NULL && fail.err == KSM_ENOENT) {
+			body = handout_without_key(h, &fail);
+			lost++;
+		} else if (body == NULL && fail.err != KSM_ENOMEM) {
+			fail_err(call, fail.err, "failed", &fail);
+			return;
+		} else if (body != NULL && t->hooks &&
+		    hook_wanted(call->face->hook, h)) {
+			failed += !hook_put(call, h, body);
+		}
 		item_send(call, "keys", body);
 	}
-	result_send(call, failed > 0 || t->uncovered ? CTL_ATTENTION : CTL_OK,
+	result_send(call,
+	    failed > 0 || lost > 0 || t->uncovered ? CTL_ATTENTION : CTL_OK,
 	    json_pack("{s:I, s:b, s:b, s:I, s:b}", "count",
 		(json_int_t)t->nkeys, "again", (int)t->again, "uncovered",
 		(int)t->uncovered, "hooks_failed", (json_int_t)failed,

@@ -20,7 +20,7 @@
 #include "ksmpool/msg_ctl.h"
 
 #include "engine.h"
-#include "hook.h"
+#include "hook_taken.h"
 
 /* What main lends to commands. */
 struct daemon_face {
@@ -58,8 +58,8 @@ struct daemon_face {
 		size_t n, const struct ksm_fail *fail),
 	    void *arg);
 	void (*database_forget)(void *ctx, void *arg);
-	/* For what is taken; NULL: they are not run. */
-	struct hooks *hooks;
+	/* Of what is taken; NULL: they are not run. */
+	struct hook_taker *hook;
 	/* The engine may have something to do now. */
 	void (*kick)(void *ctx);
 };

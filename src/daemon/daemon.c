@@ -24,6 +24,7 @@
 #include "dbjob.h"
 #include "engine.h"
 #include "engine_take.h"
+#include "hook_taken.h"
 #include "logsink.h"
 #include "reader.h"
 #include "store.h"
@@ -58,6 +59,7 @@ struct daemon {
 	struct engine *engine;
 	struct control *control;
 	struct hooks *hooks;
+	struct hook_taker hook;
 	struct reader *reader;
 	struct waiter *waiters;
 	struct dbjob *job;
@@ -1055,6 +1057,8 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 	if ((err = hooks_new(d->event, d->engine, daemon_kick, d, &d->hooks,
 		 fail)) != KSM_OK)
 		return err;
+	d->hook = (struct hook_taker){ d->engine, d->store, d->hooks };
+	engine_take_tell(d->engine, hook_taken, &d->hook);
 	if (d->once)
 		return engine_topup(d->engine, &want, &d->ticket, fail);
 	passed = d->passed;
@@ -1075,7 +1079,7 @@ daemon_start(struct daemon *d, struct ksm_fail *fail)
 		.log_level_set = face_log_level_set,
 		.database = face_database,
 		.database_forget = face_database_forget,
-		.hooks = d->hooks,
+		.hook = &d->hook,
 		.kick = daemon_kick },
 	    &d->control, fail);
 }

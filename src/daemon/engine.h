@@ -342,6 +342,10 @@ enum ksm_err engine_order_end(struct engine *e, enum ksm_err err,
 enum ksm_err engine_note(struct engine *e, struct store_actor who,
     const char *what, const char *subject, const char *why,
     struct ksm_fail *fail);
+/* The same, on disk with the next commit. */
+enum ksm_err engine_note_soon(struct engine *e, struct store_actor who,
+    const char *what, const char *subject, const char *why,
+    struct ksm_fail *fail);
 
 /*
  * Counters since the daemon started, for metrics. Labels are repositories,

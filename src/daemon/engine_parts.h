@@ -311,6 +311,8 @@ struct engine {
 	int64_t last_errand;
 	struct take *takes;
 	int64_t last_take;
+	engine_taken *taken; /* NULL: nobody is told */
+	void *taken_ctx;
 	struct journal *journal; /* NULL: it cannot be used */
 	char journal_path[512], journal_why[LOCK_TEXT];
 	int64_t journal_mark; /* the highest serial that it knew at the start */

@@ -70,6 +70,15 @@ enum ksm_err engine_take_state(struct engine *e, int64_t ticket,
 void engine_take_forget(struct engine *e, int64_t ticket);
 
 /*
+ * Called when the rows of a take are on disk, whether or not somebody waits for
+ * it still, and before who waits is told; not for mark-used. What is given is
+ * borrowed, and the engine is not to be called.
+ */
+typedef void engine_taken(void *ctx, const struct handout *keys,
+    const bool *singles, size_t n);
+void engine_take_tell(struct engine *e, engine_taken *taken, void *ctx);
+
+/*
  * At start, once: open the journal, learn from it what this database does not
  * know, and settle keys that were being taken. A journal that cannot be used
  * is no error: nothing is handed out then, and everything else goes on.

@@ -60,6 +60,22 @@ engine_note(struct engine *e, struct store_actor who, const char *what,
 	return engine_order_end(e, err, what, fail);
 }
 
+enum ksm_err
+engine_note_soon(struct engine *e, struct store_actor who, const char *what,
+    const char *subject, const char *why, struct ksm_fail *fail)
+{
+	enum ksm_err err = batch_may(e, fail);
+
+	if (err != KSM_OK)
+		return err;
+	if (!batch_ready(e))
+		return ksm_failf(fail, KSM_ESTORE, "%s", e->store_why);
+	err = order_history(e, who, what, subject, why, fail);
+	if (batch_stored(e, err, fail, what))
+		batch_noted(e);
+	return err;
+}
+
 /* ---- repositories ------------------------------------------------------ */
 
 enum ksm_err

@@ -1233,6 +1233,8 @@ take_tell(struct engine *e, const struct take *t)
 			    "relies on it",
 			    r->name, hex, uncovered_why(t));
 	}
+	if (e->taken != NULL && t->want.outside == NULL)
+		e->taken(e->taken_ctx, t->keys, t->singles, t->nkeys);
 }
 
 /* Their commit went through though nobody said so: all are there, or none. */
@@ -1490,6 +1492,13 @@ engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
 	*at = t;
 	*ticket = t->number;
 	return KSM_OK;
+}
+
+void
+engine_take_tell(struct engine *e, engine_taken *taken, void *ctx)
+{
+	e->taken = taken;
+	e->taken_ctx = ctx;
 }
 
 enum ksm_err

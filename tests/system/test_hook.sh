@@ -184,8 +184,10 @@ one_more()
 }
 until_true 10 one_more || fail "its failure is not on record"
 ok "a client that left: its failure is on record"
-exits 0 "and the key is his" ctl take --request left --role ZSK \
+exits 1 "and the key is his" ctl take --request left --role ZSK \
     --zone zone1.default.example
+says "the answer says it, too" "its hook failed: exit status 3" "$dir/out"
+equal "it is not run again" "$(failures)" $((before + 1))
 
 hook_is "touch '$dir/again'" 'sleep 3'
 "$build/ksmctl" --socket "$sock" take --zone zone1.default.example --role ZSK \
@@ -199,6 +201,85 @@ equal "and in the history, before the end" \
     "$(sqlite3 "$db" "SELECT group_concat(what, ', ') FROM (SELECT what FROM history ORDER BY number DESC LIMIT 2)")" \
     "daemon stopped, hook failed"
 daemon_start
-exits 0 "the key is his as well" ctl take --request stop --role ZSK \
+exits 1 "the key is his as well" ctl take --request stop --role ZSK \
     --zone zone1.default.example
+says "with what is known of its hook" "ksmpoold stopped while it ran" "$dir/out"
+
+# Who is gone before the answer has its hook run all the same.
+hook_is "echo \"\$KSMPOOL_KEY_ID\" >>'$dir/ran'"
+: >"$dir/ran"
+lines=$(wc -l <"$state/handout.journal")
+written()
+{
+	[ "$(wc -l <"$state/handout.journal")" -gt "$lines" ]
+}
+"$build/ksmctl" --socket "$sock" take --zone zone1.default.example --role ZSK \
+    --count 10 >"$dir/gone" 2>&1 &
+client=$!
+until_true 20 written || fail "no key is taken"
+kill -KILL "$client"
+wait "$client" 2>/dev/null
+ten()
+{
+	[ "$(ran)" -eq 10 ]
+}
+until_true 20 ten || fail "$(ran) hooks of 10"
+ok "who leaves has all of his hooks run"
+
+# ---- more than run at a time, and an end --------------------------------------------------
+
+# many REQUEST: the keys of it, in the background; eight of their hooks run.
+many()
+{
+	rm -f "$dir/go"
+	: >"$dir/ran"
+	"$build/ksmctl" --socket "$sock" take --zone zone0.default.example \
+	    --role KSK --count 12 --request "$1" >"$dir/many" 2>&1 &
+	client=$!
+	until_true 20 eight || fail "$(ran) hooks run"
+}
+
+eight()
+{
+	[ "$(ran)" -eq 8 ]
+}
+
+twelve()
+{
+	[ "$(ran)" -ge 12 ]
+}
+
+# What is run only where it is not known to have run: all keys have had theirs.
+all_ran()
+{
+	equal "all had theirs" "$(sort -u "$dir/ran" | wc -l)" 12
+}
+
+hook_is "echo \"\$KSMPOOL_KEY_ID\" >>'$dir/ran'" \
+    "until [ -e '$dir/go' ]; do sleep 0.1; done"
+many twelve
+daemon_stop
+: >"$dir/go"
+wait "$client"
+equal "what was cut off is on record, and what was not run" \
+    "$(sqlite3 "$db" "SELECT group_concat(n, ' ') FROM (SELECT count(*) AS n FROM history WHERE what LIKE 'hook %' AND why LIKE '%stopped%' GROUP BY what ORDER BY what)")" \
+    "9 4"
+says "the log warns" "warning: .*the hook .* was not run: ksmpoold stopped" "$log"
+daemon_start
+exits 1 "the same request" take --role KSK --count 12 --request twelve
+equal "has what is not known" "$(jq .hooks_failed "$dir/out")" 8
+equal "and runs what was not" "$(ran)" 12
+all_ran
+exits 1 "once" take --role KSK --count 12 --request twelve
+equal "and no more" "$(ran)" 12
+
+many killed
+daemon_kill9
+: >"$dir/go"
+wait "$client"
+daemon_start
+exits 0 "after a kill the same request" take --role KSK --count 12 \
+    --request killed
+all_ran
+equal "knows that all were run" "$(jq -c '[.keys[].hook] | unique' "$dir/out")" '["done"]'
 check "the history is sound" ctl history verify

@@ -63,8 +63,17 @@ check "the database is sound" ctl database check
 # ---- one that lacks keys ------------------------------------------------------
 
 check "copied again" ctl database backup "$dir/older.db"
+sleep 1
+since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 ctl topup --wait >/dev/null || fail "topup"
 five=$(take five.example)
+# newer OPTION...: two keys that the copy does not have.
+newer()
+{
+	ctl "$@" take --policy default --zone newer.example --role ZSK \
+	    --count 2 --not-before "$since" --request newer
+}
+check "and keys that it does not have are taken" newer
 daemon_stop
 restore "$dir/older.db"
 daemon_start
@@ -83,6 +92,10 @@ equal "and keys are handed out" "$(locked)" false
 six=$(take six.example)
 [ "${#six}" -eq 32 ] || fail "no key after accept: $(cat "$dir/err")"
 equal "no key twice" "$(twice)" 0
+exits 1 "a request whose keys are not there" newer
+says "says so" "hand-out [0-9]+ is on record, but its key [0-9a-f]{32} is not in this database" "$dir/out"
+newer --json >"$dir/out" 2>/dev/null
+equal "and names them" "$(jq '[.keys[] | select(.error)] | length' "$dir/out")" 2
 sleep 1
 equal "and it stays so" "$(locked)" false
 

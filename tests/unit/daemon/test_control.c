@@ -508,6 +508,13 @@ engine_note(struct engine *e, struct store_actor who, const char *what,
 }
 
 enum ksm_err
+engine_note_soon(struct engine *e, struct store_actor who, const char *what,
+    const char *subject, const char *why, struct ksm_fail *fail)
+{
+	return engine_note(e, who, what, subject, why, fail);
+}
+
+enum ksm_err
 store_newest(struct store *st, ksm_time *out, struct ksm_fail *fail)
 {
 	(void)st;

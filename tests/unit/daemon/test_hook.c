@@ -19,6 +19,7 @@ struct site {
 	sd_event *event;
 	struct hooks *hooks;
 	int kicks;
+	int64_t handouts;
 };
 
 static const struct store_actor somebody = { 1000, 4711 };
@@ -119,11 +120,10 @@ add(struct site *s, const char *path, const char *const *env)
 {
 	struct hook_want want = { .path = path, .timeout = 30,
 		.repository = "hsm", .id = "4b53", .who = somebody,
-		.env = env };
-	int64_t n = hooks_add(s->hooks, &want);
+		.env = env, .handout = ++s->handouts };
 
-	assert_true(n > 0);
-	return n;
+	assert_true(hooks_add(s->hooks, &want));
+	return s->handouts;
 }
 
 static enum hook_end
@@ -216,8 +216,10 @@ a_hook_gets_its_facts_and_nothing_else(void **ctx)
 	/* no argument, no input, no core, no descriptor of ours */
 	(void)file_get(s, "out", out, sizeof(out));
 	assert_string_equal(out, "0\n/dev/null\n0\n012");
-	/* what went well is not in the history */
-	assert_int_equal(ask(s->bed, "SELECT count(*) FROM events"), 0);
+	/* it is on record with the next commit */
+	ok(s->bed, store_commit(s->bed->st, &s->bed->fail));
+	assert_int_equal(ask(s->bed, "SELECT count(*) FROM events WHERE what "
+	    "= 'hook done' AND why = 'hand-out 1'"), 1);
 	assert_int_equal(unsetenv("KSMPOOL_SECRET"), 0);
 }
 
@@ -262,7 +264,7 @@ why_it_failed_is_said_and_on_record(void **ctx)
 	struct site *s = *ctx;
 	struct history_filter f = { .uid = -1 };
 	struct store_history row;
-	char path[160], text[256];
+	char path[160], text[256], why[300];
 	int64_t cursor = 0;
 	size_t n;
 
@@ -281,7 +283,9 @@ why_it_failed_is_said_and_on_record(void **ctx)
 		assert_int_equal(n, 1);
 		assert_string_equal(row.what, "hook failed");
 		assert_string_equal(row.subject, "4b53");
-		assert_string_equal(row.why, cases[i].words);
+		(void)snprintf(why, sizeof(why), "hand-out %lld: %s",
+		    (long long)hook, cases[i].words);
+		assert_string_equal(row.why, why);
 		assert_int_equal(row.who.uid, 1000);
 		assert_int_equal(row.who.pid, 4711);
 	}
@@ -322,19 +326,18 @@ static void
 one_that_does_not_end_is_killed(void **ctx)
 {
 	struct site *s = *ctx;
-	struct hook_want want = { .timeout = 1, .repository = "hsm",
-		.id = "4b53", .who = somebody, .env = no_env };
+	struct hook_want want = { .timeout = 1, .handout = 7,
+		.repository = "hsm", .id = "4b53", .who = somebody,
+		.env = no_env };
 	char path[160], body[200], text[256];
-	int64_t hook;
 	pid_t pid;
 
 	(void)snprintf(body, sizeof(body), "trap '' TERM INT HUP\n"
 	    "echo $$ >%s/pid\nwhile :; do :; done", s->bed->dir);
 	script(s, "hook", body, path);
 	want.path = path;
-	hook = hooks_add(s->hooks, &want);
-	assert_true(hook > 0);
-	assert_int_equal(await(s, hook, text), HOOK_FAILED);
+	assert_true(hooks_add(s->hooks, &want));
+	assert_int_equal(await(s, 7, text), HOOK_FAILED);
 	assert_string_equal(text, "it did not end within 1 s and was killed");
 	(void)file_get(s, "pid", text, sizeof(text));
 	pid = (pid_t)atoi(text);
@@ -390,20 +393,31 @@ what_cannot_be_asked_for_is_refused(void **ctx)
 	struct site *s = *ctx;
 	const char *env[HOOK_ENV + 2] = { NULL };
 	struct hook_want want = { .path = "/bin/true", .timeout = 30,
-		.repository = "hsm", .id = "4b53", .env = env };
+		.handout = 7, .repository = "hsm", .id = "4b53", .env = env };
 	char text[256] = "x";
 
 	for (size_t i = 0; i <= HOOK_ENV; i++)
 		env[i] = "A=b";
-	assert_int_equal(hooks_add(s->hooks, &want), 0);
+	assert_false(hooks_add(s->hooks, &want));
 	env[HOOK_ENV] = NULL;
-	assert_int_equal(await(s, hooks_add(s->hooks, &want), text),
-	    HOOK_WELL);
+	assert_true(hooks_add(s->hooks, &want));
+	assert_int_equal(await(s, 7, text), HOOK_WELL);
 	assert_int_equal(hooks_look(s->hooks, 0, text), HOOK_UNKNOWN);
 	assert_int_equal(hooks_look(s->hooks, 4711, text), HOOK_UNKNOWN);
 	assert_string_equal(text, "");
 }
 
+static enum hook_end
+on_record(struct site *s, int64_t handout, char text[256])
+{
+	enum hook_end end;
+
+	ok(s->bed, hook_record_look(s->bed->st, "4b53", handout, &end, text,
+		       &s->bed->fail));
+	return end;
+}
+
+/* What is not in memory any more is on record: a failure stays one. */
 static void
 what_ended_is_forgotten_in_time(void **ctx)
 {
@@ -416,30 +430,79 @@ what_ended_is_forgotten_in_time(void **ctx)
 	first = add(s, path, no_env);
 	for (int i = 0; i < 2000; i++)
 		last = add(s, path, no_env);
+	for (int i = 0; i < 5000 && look(s, last) == HOOK_WAITS; i++)
+		assert_true(sd_event_run(s->event, 50000) >= 0);
 	assert_int_equal(look(s, first), HOOK_UNKNOWN);
 	assert_int_equal(look(s, first + 1), HOOK_FAILED);
 	assert_int_equal(look(s, last), HOOK_FAILED);
-	assert_int_equal(hooks_look(s->hooks, last, text), HOOK_FAILED);
+	assert_int_equal(on_record(s, first, text), HOOK_FAILED);
+	assert_non_null(strstr(text, "none: No such file or directory"));
+	assert_int_equal(on_record(s, last, text), HOOK_FAILED);
+	assert_int_equal(on_record(s, last + 1, text), HOOK_UNKNOWN);
+	assert_string_equal(text, "");
+}
+
+/* The last word of a hand-out counts, and 1 is not 12. */
+static void
+of_two_for_one_hand_out_the_last_counts(void **ctx)
+{
+	struct site *s = *ctx;
+	struct hook_want want = { .timeout = 30, .handout = 1,
+		.repository = "hsm", .id = "4b53", .who = somebody,
+		.env = no_env };
+	char path[160], text[256];
+
+	want.path = path;
+	script(s, "hook", "exit 3", path);
+	assert_true(hooks_add(s->hooks, &want));
+	assert_int_equal(await(s, 1, text), HOOK_FAILED);
+	script(s, "hook", "exit 0", path);
+	assert_true(hooks_add(s->hooks, &want));
+	assert_int_equal(look(s, 1), HOOK_WAITS);
+	assert_int_equal(await(s, 1, text), HOOK_WELL);
+	script(s, "hook", "exit 4", path);
+	want.handout = 12;
+	assert_true(hooks_add(s->hooks, &want));
+	assert_int_equal(await(s, 12, text), HOOK_FAILED);
+	assert_int_equal(on_record(s, 1, text), HOOK_WELL);
+	assert_string_equal(text, "");
+	assert_int_equal(on_record(s, 12, text), HOOK_FAILED);
+	assert_string_equal(text, "exit status 4");
 }
 
 static void
 those_that_run_go_on_when_we_leave(void **ctx)
 {
 	struct site *s = *ctx;
-	char path[160], body[200], text[64];
+	char path[160], body[200], text[256];
+	int64_t hooks[HOOKS_AT_ONCE + 3];
 
-	(void)snprintf(body, sizeof(body), "sleep 0.3; echo done >%s/done",
-	    s->bed->dir);
+	(void)snprintf(body, sizeof(body), "echo >>%s/ran; sleep 0.5; "
+	    "echo done >>%s/done", s->bed->dir, s->bed->dir);
 	script(s, "hook", body, path);
-	(void)add(s, path, (const char *const[]){ "PATH=/usr/bin:/bin",
-			       NULL });
+	for (size_t i = 0; i < nitems(hooks); i++)
+		hooks[i] = add(s, path,
+		    (const char *const[]){ "PATH=/usr/bin:/bin", NULL });
+	for (int i = 0; i < 400 && lines_of(s, "ran") < HOOKS_AT_ONCE; i++)
+		assert_true(sd_event_run(s->event, 10000) >= 0);
+	hooks_stop(s->hooks);
 	hooks_free(s->hooks);
 	s->hooks = NULL;
-	for (int i = 0; i < 400 && lines_of(s, "done") == 0; i++)
+	/* what is not known of the others is on record */
+	assert_int_equal(on_record(s, hooks[0], text), HOOK_FAILED);
+	assert_non_null(strstr(text, "not known"));
+	assert_int_equal(on_record(s, hooks[HOOKS_AT_ONCE], text),
+	    HOOK_NOT_RUN);
+	assert_int_equal(on_record(s, hooks[nitems(hooks) - 1], text),
+	    HOOK_NOT_RUN);
+	assert_non_null(strstr(text, "stopped"));
+	assert_int_equal(ask(s->bed, "SELECT count(*) FROM events WHERE what "
+	    "= 'hook not run'"), 3);
+	for (int i = 0; i < 400 && lines_of(s, "done") < HOOKS_AT_ONCE; i++)
 		(void)usleep(50000);
-	(void)file_get(s, "done", text, sizeof(text));
-	assert_string_equal(text, "done\n");
-	assert_true(waitpid(-1, NULL, 0) > 0);
+	assert_int_equal(lines_of(s, "done"), HOOKS_AT_ONCE);
+	while (waitpid(-1, NULL, 0) > 0)
+		;
 }
 
 int
@@ -455,6 +518,7 @@ main(void)
 		T(eight_run_at_once_and_the_rest_in_turn),
 		T(what_cannot_be_asked_for_is_refused),
 		T(what_ended_is_forgotten_in_time),
+		T(of_two_for_one_hand_out_the_last_counts),
 		T(those_that_run_go_on_when_we_leave),
 	};
 
