@@ -101,6 +101,8 @@ done
 
 conf_write "$pool"
 ctl reload >/dev/null || fail "reload"
+until_true 30 sh -c "[ \$(sqlite3 '$db' \"SELECT count(*) FROM keys
+    WHERE state IN ('intended', 'unknown')\") -eq 0 ]" || fail "not settled"
 daemon_stop
 compare || fail "token and database disagree"
 ok "token and database agree"
