@@ -1,8 +1,9 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
  * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c with
- * errand_found.c and errand_item.c, take.c with handouts.c, view.c, order.c,
- * and under them batch.c, stock.c, repo.c and metric.c.
+ * errand_found.c and errand_item.c, take.c with take_choose.c, take_record.c and
+ * handouts.c, view.c, order.c, and under them batch.c, stock.c, repo.c and
+ * metric.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *

@@ -286,6 +286,27 @@ store_tag_clash(struct store *st, const struct store_key *key,
 }
 
 enum ksm_err
+store_home_tags(struct store *st, const char *policy, const char *zone,
+    const char *share, store_tags_fn *fn, void *ctx, struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_HOME_TAGS];
+	enum ksm_err err = KSM_OK;
+	int rc = SQLITE_ERROR;
+
+	if (bind_text(q, ":zone", zone) == SQLITE_OK &&
+	    bind_text(q, ":policy", policy) == SQLITE_OK &&
+	    bind_text(q, ":share", share) == SQLITE_OK)
+		while ((rc = sqlite3_step(q)) == SQLITE_ROW)
+			if (sqlite3_column_type(q, 0) != SQLITE_NULL)
+				fn(ctx, sqlite3_column_int(q, 0),
+				    sqlite3_column_int(q, 1));
+	if (rc != SQLITE_DONE)
+		err = store_failed(st, "read key tags", fail);
+	stmt_done(q);
+	return err;
+}
+
+enum ksm_err
 store_candidates(struct store *st, const struct candidate_want *want,
     int64_t *cursor, struct store_key *out, size_t max, size_t *n,
     struct ksm_fail *fail)

@@ -90,6 +90,15 @@ enum ksm_err store_tag_clash(struct store *st, const struct store_key *key,
     const char *zone, const char *share, struct key_id *out,
     struct ksm_fail *fail);
 
+/*
+ * The tags of all such keys, each with what it becomes when it is revoked (of a
+ * ZSK: the same). Those without a tag yet are left out.
+ */
+typedef void store_tags_fn(void *ctx, int tag, int revoked);
+enum ksm_err store_home_tags(struct store *st, const char *policy,
+    const char *zone, const char *share, store_tags_fn *fn, void *ctx,
+    struct ksm_fail *fail);
+
 struct candidate_want {
 	int64_t pool_row;
 	bool covered;	   /* only keys that are in a backup */

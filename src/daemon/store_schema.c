@@ -637,7 +637,8 @@ static const char schema_4[] =
     "CREATE INDEX handout_by_request ON handout (request)"
     " WHERE request IS NOT NULL;"
     "CREATE INDEX handout_by_zone ON handout (zone);"
-    "CREATE INDEX handout_by_share ON handout (policy, share);"
+    "CREATE INDEX handout_by_share ON handout (policy, share)"
+    " WHERE drawn = 1;"
     "CREATE INDEX handout_by_key ON handout (cka_id);"
     "CREATE INDEX key_ready ON key (pool, serial) WHERE state = 'ready';"
 

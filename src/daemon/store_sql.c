@@ -86,6 +86,12 @@
 	"AND (:policy IS NULL OR h.policy = :policy) "
 #define HANDOUT_ORDER " ORDER BY h.number"
 
+/* What was handed out to a zone, and what was drawn for its group. */
+#define HOME_KEYS                                                              \
+	"WITH others (cka_id) AS (SELECT cka_id FROM handout "                 \
+	"WHERE zone = :zone UNION SELECT cka_id FROM handout "                 \
+	"WHERE policy = :policy AND share = :share AND drawn = 1) "
+
 static const char *const store_sql[ST__COUNT] = {
 	[ST_BEGIN] = "BEGIN IMMEDIATE",
 	[ST_COMMIT] = "COMMIT",
@@ -398,9 +404,7 @@ static const char *const store_sql[ST__COUNT] = {
 	[ST_HANDOUT_ZONES] =
 	    "SELECT count(DISTINCT zone) FROM handout WHERE cka_id = :id",
 	[ST_TAG_CLASH] =
-	    "WITH others (cka_id) AS (SELECT cka_id FROM handout "
-	    "WHERE zone = :zone UNION SELECT cka_id FROM handout "
-	    "WHERE policy = :policy AND share = :share) "
+	    HOME_KEYS
 	    "SELECT k.row, k.cka_id FROM others o "
 	    "CROSS JOIN key k ON k.cka_id = o.cka_id "
 	    "CROSS JOIN pool p ON p.row = k.pool "
@@ -409,6 +413,13 @@ static const char *const store_sql[ST__COUNT] = {
 	    "AND CASE p.role WHEN 'ZSK' THEN k.tag_zsk IN (:tag, :revoked) "
 	    "ELSE k.tag_ksk IN (:tag, :revoked) "
 	    "OR k.tag_revoked IN (:tag, :revoked) END LIMIT 1",
+	[ST_HOME_TAGS] =
+	    HOME_KEYS
+	    "SELECT CASE p.role WHEN 'ZSK' THEN k.tag_zsk ELSE k.tag_ksk END, "
+	    "CASE p.role WHEN 'ZSK' THEN k.tag_zsk ELSE k.tag_revoked END "
+	    "FROM others o CROSS JOIN key k ON k.cka_id = o.cka_id "
+	    "CROSS JOIN pool p ON p.row = k.pool "
+	    "WHERE k.state NOT IN ('destroyed', 'consumed')",
 	[ST_CANDIDATES] =
 	    "SELECT " KEY_COLUMNS "FROM key k " POOL_JOIN
 	    "WHERE k.pool = :pool AND k.state = 'ready' "

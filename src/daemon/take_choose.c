@@ -1,0 +1,730 @@
+/*
+ * take_choose.c - which keys a take gets: the oldest of its pool that fit, the
+ * one that its group shares, or the one that somebody uses already.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "take_parts.h"
+
+#define CANDIDATES   64	  /* read at once */
+#define CANDIDATES_SPARE 3 /* read for one that clashes */
+#define SCAN_MOST    5000 /* candidates in a turn of the loop */
+#define WAIT_LOOK_MS 500  /* between looks whether there is a key by now */
+
+static bool
+tag_fits(const struct take_want *w, int tag)
+{
+	if (w->by_range && (tag < w->tag_low || tag > w->tag_high))
+		return false;
+	return w->tag_modulo == 0 || tag % w->tag_modulo == w->tag_rest;
+}
+
+static struct tags
+tags_of(const struct store_key *k)
+{
+	if (k->pool.role == ROLE_ZSK)
+		return (struct tags){ k->tag_zsk, k->tag_zsk };
+	return (struct tags){ k->tag_ksk, k->tag_revoked };
+}
+
+static bool
+tags_fit(const struct take_want *w, const struct tags *tags)
+{
+	return tag_fits(w, tags->tag) && tag_fits(w, tags->revoked);
+}
+
+static bool
+id_in(const struct id_list *l, const struct key_id *id)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (key_id_cmp(&l->ids[i], id) == 0)
+			return true;
+	return false;
+}
+
+/* Both go to the same zone or group. */
+static bool
+same_home(const struct take *a, const struct take *b)
+{
+	return strcmp(a->zone, b->zone) == 0 ||
+	    (strcmp(a->policy, b->policy) == 0 &&
+		strcmp(a->share, b->share) == 0);
+}
+
+/* Tags that a zone and its group have, or that are on their way there. */
+struct tag_map {
+	uint8_t bits[(UINT16_MAX + 1) / 8];
+};
+
+static void
+tag_map_add(void *ctx, int tag, int revoked)
+{
+	struct tag_map *m = ctx;
+
+	m->bits[(tag & UINT16_MAX) / 8] |= (uint8_t)(1U << (tag & 7));
+	m->bits[(revoked & UINT16_MAX) / 8] |= (uint8_t)(1U << (revoked & 7));
+}
+
+static bool
+tag_map_has(const struct tag_map *m, const struct tags *t)
+{
+	return (m->bits[(t->tag & UINT16_MAX) / 8] >> (t->tag & 7) & 1) != 0 ||
+	    (m->bits[(t->revoked & UINT16_MAX) / 8] >> (t->revoked & 7) & 1) !=
+	    0;
+}
+
+static enum ksm_err
+tag_map_fill(struct engine *e, const struct take *t, struct tag_map *m,
+    struct ksm_fail *fail)
+{
+	*m = (struct tag_map){ { 0 } };
+	for (const struct take *o = e->takes; o != NULL; o = o->next)
+		for (size_t i = 0; i < o->nkeys && o->step != TAKE_DONE &&
+		     !o->lent && same_home(t, o);
+		     i++)
+			tag_map_add(m, o->tags[i].tag, o->tags[i].revoked);
+	return store_home_tags(e->store, t->policy, t->zone, t->share,
+	    tag_map_add, m, fail);
+}
+
+/* Does it fit? If not it is counted. */
+static bool
+candidate_fits(struct take *t, const struct tag_map *m,
+    const struct store_key *k)
+{
+	struct tags tags = tags_of(k);
+	bool other = id_in(&t->excluded, &k->id) || !tags_fit(&t->want, &tags);
+	bool clash = !other && tag_map_has(m, &tags);
+
+	t->seen++;
+	t->unfit += other;
+	t->clashes += clash;
+	return !other && !clash;
+}
+
+static void
+handout_fill(struct engine *e, struct take *t, const struct store_key *k,
+    bool drawn)
+{
+	struct handout *h = &t->keys[t->nkeys];
+
+	t->tags[t->nkeys++] = tags_of(k);
+	*h = (struct handout){ .id = k->id,
+		.pool = k->pool,
+		.drawn = drawn,
+		.when = engine_wall(e),
+		.who = t->want.who,
+		.outside = t->want.outside != NULL,
+		.serial = k->serial };
+	(void)snprintf(h->zone, sizeof(h->zone), "%s", t->zone);
+	(void)snprintf(h->share, sizeof(h->share), "%s", t->share);
+	(void)snprintf(h->request, sizeof(h->request), "%s", t->request);
+	(void)snprintf(h->consumer, sizeof(h->consumer), "%s",
+	    t->want.consumer == CONSUMER_NONE
+		? ""
+		: consumer_text(t->want.consumer));
+}
+
+void
+choice_reset(struct take *t)
+{
+	t->cursor = t->seen = t->unfit = t->clashes = 0;
+	t->turns = 0;
+	t->nkeys = 0;
+	t->state.uncovered = t->unbacked = false;
+}
+
+/* Where pools are shared, one draws and the others get what it drew. */
+static bool
+group_busy(struct engine *e, const struct take *t)
+{
+	for (const struct take *o = e->takes; o != t; o = o->next)
+		if (o->step != TAKE_DONE && o->want.role == t->want.role &&
+		    strcmp(o->policy, t->policy) == 0 &&
+		    strcmp(o->share, t->share) == 0)
+			return true;
+	return false;
+}
+
+/* What was asked for of a key that is drawn holds for one that is shared. */
+static enum ksm_err
+group_key_fits(const struct take *t, const struct store_key *k,
+    struct ksm_fail *fail)
+{
+	struct tags tags = tags_of(k);
+	char hex[KEY_ID_HEX];
+
+	key_id_format(&k->id, hex);
+	if (!tags_fit(&t->want, &tags))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "key %s, which the zones of %s share, has key tag %d, "
+		    "which is not what was asked for; --roll draws the next "
+		    "one for a zone that has it",
+		    hex, t->share,
+		    tag_fits(&t->want, tags.tag) ? tags.revoked : tags.tag);
+	if (t->want.not_before != 0 && k->ended < t->want.not_before)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "key %s, which the zones of %s share, was made before "
+		    "that; --roll draws the next one for a zone that has it",
+		    hex, t->share);
+	return KSM_OK;
+}
+
+/* A further zone is not to rely on a key that is in no backup. */
+static enum ksm_err
+group_key_backed(struct engine *e, const struct take *t,
+    const struct plan_pool *p, const struct store_key *k,
+    struct ksm_fail *fail)
+{
+	bool covered = true;
+	char hex[KEY_ID_HEX];
+	enum ksm_err err;
+
+	if (!p->repository_conf->require_backup ||
+	    p->settings.on_shortage == SHORTAGE_UNCOVERED)
+		return KSM_OK;
+	err = store_key_covered(e->store, &k->id, &covered, fail);
+	if (err != KSM_OK || covered)
+		return err;
+	key_id_format(&k->id, hex);
+	return ksm_failf(fail,
+	    p->settings.on_shortage == SHORTAGE_WAIT && !t->want.dry_run
+		? KSM_EBUSY : KSM_EREFUSED,
+	    "key %s, which the zones of %s share, is in no backup, which "
+	    "this repository requires; back the HSM up, then `ksmctl backup "
+	    "commit`",
+	    hex, t->share);
+}
+
+/*
+ * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
+ * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
+ */
+static enum ksm_err
+group_key(struct engine *e, struct take *t, const struct plan_pool *p,
+    struct ksm_fail *fail)
+{
+	struct pool_spec spec = { .alg = p->alg, .bits = p->bits };
+	struct handout *h = NULL;
+	struct store_key *k = NULL;
+	struct key_id with;
+	char hex[KEY_ID_HEX], other[KEY_ID_HEX];
+	enum ksm_err err;
+	bool has = false;
+
+	if (p->scope == SCOPE_ZONE || t->want.outside != NULL)
+		return KSM_ENOENT;
+	h = calloc(1, sizeof(*h));
+	k = calloc(1, sizeof(*k));
+	if (h == NULL || k == NULL) {
+		err = ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+		goto out;
+	}
+	spec.role = t->want.role;
+	(void)snprintf(spec.policy, sizeof(spec.policy), "%s", p->policy);
+	(void)snprintf(spec.repository, sizeof(spec.repository), "%s",
+	    p->repository);
+	err = store_handout_current(e->store, &spec, t->share, h, fail);
+	if (err == KSM_OK)
+		err = store_handout_has(e->store, &h->id, t->zone, &has, fail);
+	if (err != KSM_OK || (t->want.roll && has)) {
+		err = err == KSM_OK ? KSM_ENOENT : err;
+		goto out;
+	}
+	key_id_format(&h->id, hex);
+	err = store_key_get(e->store, &h->id, k, fail);
+	if (err != KSM_OK)
+		goto out; /* no row: of a database that was restored */
+	if (k->state == KEY_MISSING) {
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "key %s, which the zones of %s share, is missing in its "
+		    "token; --roll draws a new one for a zone that has it",
+		    hex, t->share);
+		goto out;
+	}
+	if (k->state != KEY_TAKEN) {
+		err = KSM_ENOENT; /* retired, or destroyed: time for another */
+		goto out;
+	}
+	if ((err = group_key_fits(t, k, fail)) != KSM_OK ||
+	    (!has && (err = group_key_backed(e, t, p, k, fail)) != KSM_OK))
+		goto out;
+	if (!has) {
+		err = store_tag_clash(e->store, k, t->zone, "", &with, fail);
+		if (err == KSM_OK) {
+			key_id_format(&with, other);
+			err = ksm_failf(fail, KSM_EREFUSED,
+			    "key %s, which the zones of %s share, has the same "
+			    "key tag as key %s of zone %.200s",
+			    hex, t->share, other, t->zone);
+		}
+		if (err != KSM_ENOENT)
+			goto out;
+	}
+	t->lent = true;
+	handout_fill(e, t, k, false);
+	err = KSM_OK;
+out:
+	free(h);
+	free(k);
+	return err;
+}
+
+static void
+short_text(const struct take *t, const struct plan_pool *p, char out[512])
+{
+	const struct conf_repository *r = p->repository_conf;
+	bool gate = r->require_backup && !t->unbacked;
+	char name[400], why[256] = "";
+	int64_t fit = t->seen - t->unfit - t->clashes;
+
+	dispatch_pool_name(p, name);
+	if (gate && t->seen < p->stock[KEY_READY])
+		(void)snprintf(why, sizeof(why),
+		    "%lld of its %lld ready keys are in a backup, which this "
+		    "repository requires; back the HSM up, then `ksmctl backup "
+		    "commit`",
+		    (long long)t->seen, (long long)p->stock[KEY_READY]);
+	else
+		(void)snprintf(why, sizeof(why),
+		    "it has %lld ready keys; `ksmctl topup` makes more",
+		    (long long)t->seen);
+	(void)snprintf(out, 512, "pool %.120s cannot give %zu key%s: %s", name,
+	    t->want.count, t->want.count == 1 ? "" : "s", why);
+	if (t->unfit + t->clashes > 0) {
+		size_t used = strlen(out);
+
+		(void)snprintf(out + used, 512 - used,
+		    " (%lld fit: %lld have other tags than asked for, %lld "
+		    "clash with a key tag of the zone)",
+		    (long long)fit, (long long)t->unfit,
+		    (long long)t->clashes);
+	}
+}
+
+static void
+take_waits(struct engine *e, struct take *t, const char *text)
+{
+	t->looked = engine_steady(e);
+	(void)snprintf(t->state.text, sizeof(t->state.text), "%s", text);
+	if (!t->waits)
+		log_notice("take for zone %s waits: %s", t->zone, text);
+	t->waits = true;
+}
+
+/* There are too few: what the pool's settings say of that. */
+static void
+choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
+    ksm_msec *wait)
+{
+	struct topup_want more = { .policy = t->policy,
+		.max = -1,
+		.cause = RUN_TOPUP,
+		.uid = t->want.who.uid,
+		.pid = t->want.who.pid };
+	enum on_shortage on = p->settings.on_shortage;
+	struct topup_state st;
+	struct ksm_fail fail;
+	char text[512];
+
+	short_text(t, p, text);
+	if (on == SHORTAGE_UNCOVERED && p->repository_conf->require_backup &&
+	    !t->unbacked) {
+		choice_reset(t);
+		t->unbacked = true;
+		*wait = 0;
+		return;
+	}
+	choice_reset(t);
+	if (on == SHORTAGE_REFUSE || on == SHORTAGE_UNCOVERED ||
+	    t->want.dry_run) {
+		take_end(e, t, KSM_EREFUSED, text);
+		return;
+	}
+	if (on == SHORTAGE_GENERATE) {
+		if (t->topup == 0 &&
+		    engine_topup(e, &more, &t->topup, &fail) != KSM_OK) {
+			t->topup = 0;
+			(void)ksm_fail_before(&fail, "%.250s; none can be made",
+			    text);
+			take_end(e, t, KSM_EREFUSED, fail.text);
+			return;
+		}
+		if (engine_topup_state(e, t->topup, &st) != KSM_OK || st.done) {
+			take_end(e, t, KSM_EREFUSED, text);
+			return;
+		}
+	}
+	take_waits(e, t, text);
+}
+
+static bool
+picks_wait(const struct engine *e)
+{
+	for (const struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED)
+			return true;
+	return false;
+}
+
+/* What was picked in this turn is not on disk: it is chosen again. */
+static void
+picks_drop(struct engine *e)
+{
+	for (struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED) {
+			t->step = TAKE_CHOOSE;
+			choice_reset(t);
+		}
+}
+
+void
+picks_commit(struct engine *e)
+{
+	if (!picks_wait(e))
+		return;
+	/* After a failure there is no batch, and to commit none is no success. */
+	if (e->recover || !batch_commit(e)) {
+		e->take_sweep = true; /* it may be on disk */
+		picks_drop(e);
+		return; /* tried again when the database is back */
+	}
+	for (struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PICKED)
+			t->step = t->want.outside != NULL ? TAKE_PROVEN
+							  : TAKE_CHOSEN;
+}
+
+/* A choice of many turns may name a key that another take has by now. */
+static bool
+choice_stands(struct engine *e, const struct take *t)
+{
+	struct store_key *k = calloc(1, sizeof(*k));
+	struct ksm_fail fail;
+	bool stands = k != NULL;
+
+	for (size_t i = 0; stands && i < t->nkeys; i++)
+		stands = store_key_get(e->store, &t->keys[i].id, k, &fail) ==
+			KSM_OK &&
+		    k->state == KEY_READY;
+	free(k);
+	return stands;
+}
+
+/* They are chosen: `taking` in the open batch, beside those of other takes. */
+static void
+choice_pick(struct engine *e, struct take *t)
+{
+	struct ksm_fail fail;
+	enum ksm_err err = KSM_OK;
+	char why[256];
+
+	t->state.keys = t->keys;
+	if (t->want.dry_run) {
+		err = uncovered_note(e, t, &fail);
+		t->state.nkeys = t->nkeys;
+		take_end(e, t, err, err == KSM_OK ? "" : fail.text);
+		return;
+	}
+	if (t->lent) {
+		t->step = TAKE_CHOSEN;
+		return;
+	}
+	/* What waits goes first, so that a failure undoes nothing but picks. */
+	if ((!picks_wait(e) && !batch_commit(e)) ||
+	    (t->turns > 1 && !choice_stands(e, t))) {
+		choice_reset(t);
+		return;
+	}
+	(void)snprintf(why, sizeof(why), "for zone %.200s", t->zone);
+	err = keys_move(e, t, KEY_READY, KEY_TAKING, why, &fail);
+	if (err == KSM_OK) {
+		t->step = TAKE_PICKED;
+		return;
+	}
+	/* Another program moved one of them meanwhile, or nothing works. */
+	if (err == KSM_ENOENT)
+		store_rollback(e->store);
+	else
+		(void)batch_stored(e, err, &fail, "take keys");
+	picks_drop(e);
+	choice_reset(t);
+}
+
+/* The oldest few nearly always fit, unless tags are asked for. */
+static size_t
+page_size(const struct take *t)
+{
+	size_t want = t->want.count - t->nkeys + CANDIDATES_SPARE;
+
+	if (t->want.by_range || t->want.tag_modulo > 0 || want > CANDIDATES)
+		return CANDIDATES;
+	return want;
+}
+
+static void
+choose(struct engine *e, struct take *t, const struct plan_pool *p,
+    const struct prun *run, ksm_msec *wait)
+{
+	struct candidate_want want = { .pool_row = run->row,
+		.covered = p->repository_conf->require_backup && !t->unbacked,
+		.not_before = t->want.not_before };
+	size_t most = page_size(t), n = 1;
+	struct store_key *page = calloc(most, sizeof(*page));
+	struct ksm_fail fail = { .text = "" };
+	enum ksm_err err = page == NULL ? KSM_ENOMEM : KSM_OK;
+	int64_t stop = t->seen + SCAN_MOST;
+	struct tag_map home;
+
+	t->turns++;
+	if (err == KSM_OK)
+		err = tag_map_fill(e, t, &home, &fail);
+	while (err == KSM_OK && n > 0 && t->nkeys < t->want.count &&
+	    t->seen < stop) {
+		err = store_candidates(e->store, &want, &t->cursor, page,
+		    most, &n, &fail);
+		for (size_t i = 0; err == KSM_OK && i < n &&
+		     t->nkeys < t->want.count; i++) {
+			const struct tags *tags = &t->tags[t->nkeys];
+
+			if (!candidate_fits(t, &home, &page[i]))
+				continue;
+			handout_fill(e, t, &page[i], true);
+			tag_map_add(&home, tags->tag, tags->revoked);
+		}
+	}
+	if (err != KSM_OK) {
+		(void)batch_stored(e, err, &fail, "choose keys");
+		take_end(e, t, err, page == NULL ? "take: no memory"
+						 : fail.text);
+	} else if (t->nkeys == t->want.count) {
+		choice_pick(e, t);
+		*wait = 0;
+	} else if (n > 0) {
+		*wait = 0;
+	} else {
+		choice_short(e, t, p, wait);
+	}
+	free(page);
+}
+
+/* Asked for before, and answered: the same once more. */
+static bool
+request_again(struct engine *e, struct take *t)
+{
+	struct handout_filter f = { .request = t->want.request };
+	struct handout *rows = NULL;
+	struct ksm_fail fail = { .text = "" };
+	int64_t cursor = 0;
+	size_t n = 0;
+	enum ksm_err err;
+	char text[512];
+
+	if (t->want.request == NULL)
+		return false;
+	rows = calloc(TAKE_MOST, sizeof(*rows));
+	err = rows == NULL
+	    ? ksm_failf(&fail, KSM_ENOMEM, "take: no memory")
+	    : store_handout_list(e->store, &f, &cursor, rows, TAKE_MOST, &n,
+		  &fail);
+	if (err != KSM_OK) {
+		take_end(e, t, err, fail.text);
+	} else if (n > 0 && (strcmp(rows[0].zone, t->zone) != 0 ||
+		strcmp(rows[0].pool.policy, t->policy) != 0 ||
+		rows[0].pool.role != t->want.role || n != t->want.count)) {
+		(void)snprintf(text, sizeof(text),
+		    "request %s was for %zu %s of policy %.100s for zone "
+		    "%.200s; a name is used once",
+		    t->request, n, key_role_text(rows[0].pool.role),
+		    rows[0].pool.policy, rows[0].zone);
+		take_end(e, t, KSM_EREFUSED, text);
+	} else if (n > 0) {
+		memcpy(t->keys, rows, n * sizeof(*rows));
+		t->state.keys = t->keys;
+		t->state.singles = t->singles;
+		t->state.nkeys = n;
+		t->state.again = true;
+		for (size_t i = 0; i < n; i++)
+			t->state.uncovered = t->state.uncovered ||
+			    rows[i].uncovered;
+		take_end(e, t, KSM_OK, "");
+	}
+	free(rows);
+	return t->step == TAKE_DONE;
+}
+
+/* The same request is under way: its answer is waited for. */
+static bool
+request_busy(struct engine *e, const struct take *t)
+{
+	if (t->want.request == NULL)
+		return false;
+	for (const struct take *o = e->takes; o != t; o = o->next)
+		if (o->step != TAKE_DONE && strcmp(o->request, t->request) == 0)
+			return true;
+	return false;
+}
+
+/* mark-used: this key, whatever the pools ask for. */
+static void
+choose_outside(struct engine *e, struct take *t)
+{
+	struct store_key *k = calloc(1, sizeof(*k));
+	struct ksm_fail fail = { .text = "take: no memory" };
+	enum ksm_err err = KSM_ENOMEM;
+	bool drawn = false; /* before, for another zone */
+	char text[512], hex[KEY_ID_HEX];
+
+	key_id_format(&t->outside, hex);
+	if (k != NULL)
+		err = store_key_get(e->store, &t->outside, k, &fail);
+	if (err == KSM_ENOENT)
+		(void)ksm_failf(&fail, err, "there is no key %s", hex);
+	else if (err == KSM_OK && k->state != KEY_READY &&
+	    k->state != KEY_SURPLUS)
+		err = ksm_failf(&fail, KSM_EREFUSED,
+		    "key %s is %s; only one that is ready or surplus can come "
+		    "to be used", hex, key_state_text(k->state));
+	else if (err == KSM_OK && !k->proved)
+		err = ksm_failf(&fail, KSM_EREFUSED,
+		    "key %s has to prove itself again, after a crash of the "
+		    "machine; ask again when the next look has been at it",
+		    hex);
+	if (err == KSM_OK && k->state == KEY_SURPLUS) {
+		if (!batch_commit(e))
+			err = KSM_ESTORE;
+		else
+			err = store_key_move(e->store, &k->id, KEY_SURPLUS,
+			    KEY_READY, "it is in use", engine_wall(e), &fail);
+		if (err == KSM_ESTORE)
+			(void)batch_stored(e, err, &fail, "mark a key used");
+	}
+	if (err == KSM_OK)
+		err = store_handout_drawn(e->store, &k->id, &drawn, &fail);
+	if (err == KSM_OK) {
+		handout_fill(e, t, k, !drawn);
+		choice_pick(e, t);
+	} else {
+		(void)snprintf(text, sizeof(text), "%s", fail.text);
+		take_end(e, t, err, text);
+	}
+	free(k);
+}
+
+/* "zone:NAME", "owner:NAME" or "policy", as the pool's scope says. */
+static void
+share_set(struct take *t, enum key_scope scope)
+{
+	if (scope == SCOPE_POLICY)
+		(void)snprintf(t->share, sizeof(t->share), "policy");
+	else if (scope == SCOPE_OWNER && t->owner[0] != '\0')
+		(void)snprintf(t->share, sizeof(t->share), "owner:%s",
+		    t->owner);
+	else
+		(void)snprintf(t->share, sizeof(t->share), "zone:%s", t->zone);
+}
+
+/* Why that repository can prove nothing now; false: it can. */
+static bool
+repo_closed(struct engine *e, const struct plan_pool *p, char out[512])
+{
+	const struct repo *r = dispatch_repo(e, p);
+
+	if (r == NULL)
+		(void)snprintf(out, 512, "repository %s is not configured any "
+		    "more", p->repository);
+	else if (!repo_usable(r))
+		(void)snprintf(out, 512, "repository %s is %s: %s", r->name,
+		    r->row.trouble == TROUBLE_PARKED ? "parked" : "alien",
+		    r->row.reason);
+	else
+		return false;
+	return true;
+}
+
+void
+take_choose(struct engine *e, struct take *t, ksm_msec *wait)
+{
+	const struct plan_pool *p = NULL;
+	struct ksm_fail fail;
+	char why[LOCK_TEXT], text[512];
+	size_t pool = 0;
+	enum ksm_err err;
+
+	if (request_busy(e, t) || request_again(e, t))
+		return;
+	if (handouts_closed(e, why)) {
+		closed_text(why, text);
+		take_end(e, t, KSM_EREFUSED, text);
+		return;
+	}
+	if (t->looked != 0 && engine_steady(e) < t->looked + WAIT_LOOK_MS) {
+		*wait = WAIT_LOOK_MS < *wait ? WAIT_LOOK_MS : *wait;
+		return;
+	}
+	if (!batch_ready(e)) {
+		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+		if (e->dead)
+			take_end(e, t, KSM_ESTORE, e->store_why);
+		return;
+	}
+	err = order_pool_find(e,
+	    &(struct pool_words){ t->policy, t->want.repository, t->want.role,
+		t->want.alg },
+	    &pool, &fail);
+	if (err == KSM_OK)
+		p = &e->plan.pools[pool];
+	if (t->want.outside != NULL) {
+		share_set(t, p == NULL || t->want.apart ? SCOPE_ZONE
+							: p->scope);
+		choose_outside(e, t);
+		*wait = 0;
+		return;
+	}
+	if (p == NULL) {
+		take_end(e, t, err, fail.text);
+		return;
+	}
+	share_set(t, p->scope);
+	if (repo_closed(e, p, text)) {
+		take_end(e, t, KSM_EREFUSED, text);
+		return;
+	}
+	/* Once more: the pool may have changed while it waited. */
+	err = consumer_fits(t->want.consumer, p->role, p->alg,
+	    plan_objects(p->repository_conf, p->alg) == 1, &fail);
+	if (err != KSM_OK) {
+		take_end(e, t, err, fail.text);
+		return;
+	}
+	if (p->scope != SCOPE_ZONE && t->want.count > 1) {
+		take_end(e, t, KSM_EREFUSED,
+		    "zones share the keys of this pool: --count can be 1 only, "
+		    "and --roll draws the next");
+		return;
+	}
+	if (p->scope != SCOPE_ZONE && group_busy(e, t))
+		return;
+	if (t->cursor == 0 && !t->unbacked) {
+		choice_reset(t);
+		err = group_key(e, t, p, &fail);
+		if (err == KSM_OK) {
+			choice_pick(e, t);
+			*wait = 0;
+			return;
+		}
+		if (err == KSM_EBUSY) {
+			take_waits(e, t, fail.text);
+			return;
+		}
+		if (err != KSM_ENOENT) {
+			(void)batch_stored(e, err == KSM_EREFUSED ? KSM_OK
+				: err, &fail, "look for a shared key");
+			take_end(e, t, err, fail.text);
+			return;
+		}
+	}
+	choose(e, t, p, &e->runs[pool], wait);
+}
