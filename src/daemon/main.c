@@ -50,6 +50,7 @@ harden(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* EFBIG has words */
 	(void)signal(SIGCHLD, SIG_DFL);
 	(void)umask(0027);
 }

@@ -236,8 +236,10 @@ equal "foreign objects were not touched" "$(foreign_dump)" "$before"
 # ---- pause, clock, log --------------------------------------------------
 
 check "pause" ctl pause --for PT1H --reason "works on the HSM"
-check "status tells of it" ctl status
-says "with the reason" "works on the HSM" "$dir/out"
+# 1 while the token is tried again: SoftHSM may refuse a key when another
+# process removes objects.
+ctl status >"$dir/out" 2>&1 || [ "$?" -eq 1 ] || fail "status"
+says "status tells of it, with the reason" "works on the HSM" "$dir/out"
 check "resume" ctl resume
 equal "no pause" "$(ctl --json status | jq .paused)" null
 check "resume again is no fault" ctl resume
