@@ -20,7 +20,11 @@ handouts_closed(struct engine *e, char out[LOCK_TEXT])
 	struct ksm_fail fail;
 
 	out[0] = '\0';
-	if (e->handout_lock[0] != '\0')
+	if (e->handout_lock[0] != '\0' && e->journal_why[0] != '\0' &&
+	    strcmp(e->handout_lock, e->journal_why) != 0)
+		(void)snprintf(out, LOCK_TEXT, "%.250s; and %.250s",
+		    e->handout_lock, e->journal_why);
+	else if (e->handout_lock[0] != '\0')
 		(void)snprintf(out, LOCK_TEXT, "%s", e->handout_lock);
 	else if (e->journal == NULL)
 		(void)snprintf(out, LOCK_TEXT, "%s",
@@ -490,7 +494,10 @@ accept_rows(struct engine *e, const char *was, bool follows, bool *changed,
 		err = journal_first_hash(tag, s.hash, fail);
 	}
 	if (err == KSM_OK)
-		err = journal_salvage_all(e->journal_path, !follows,
+		err = journal_salvage_asides(e->journal_path, salvage_line, &s,
+		    fail);
+	if (err == KSM_OK && !follows)
+		err = journal_salvage_old(e->journal_path, e->journal != NULL,
 		    salvage_line, &s, fail);
 	if (err == KSM_OK)
 		err = handed_out_look(e, fail);

@@ -1,5 +1,6 @@
 #include "journal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -635,6 +636,7 @@ journal_sync(struct journal *j, struct ksm_fail *fail)
 
 /* ---- a file that is not what it should be -------------------------------- */
 
+#define ASIDE	   ".set-aside-"
 #define ASIDE_MOST 9999
 
 static enum ksm_err
@@ -644,19 +646,13 @@ too_long(const char *path, struct ksm_fail *fail)
 	    "hand-out journal %s: its path is too long", path);
 }
 
-static bool
-aside_name(const char *path, int i, char out[512])
-{
-	return snprintf(out, 512, "%s.set-aside-%d", path, i) < 512;
-}
-
 enum ksm_err
 journal_set_aside(const char *path, char aside[512], struct ksm_fail *fail)
 {
 	struct journal j = { .path = (char *)path, .fd = -1 };
 
 	for (int i = 1; i <= ASIDE_MOST; i++) {
-		if (!aside_name(path, i, aside))
+		if (snprintf(aside, 512, "%s" ASIDE "%d", path, i) >= 512)
 			return too_long(path, fail);
 		if (fd_rename_new(AT_FDCWD, path, aside) == 0)
 			return directory_sync(&j, fail);
@@ -718,31 +714,78 @@ out:
 	return err;
 }
 
-/* A name that nothing has is no error. */
+/* Whoever has it open writes on in it, whatever name it gets. */
 static enum ksm_err
-salvage_if_there(const char *path, salvage_fn fn, void *ctx,
-    struct ksm_fail *fail)
+unheld(const char *path, struct ksm_fail *fail)
 {
-	struct stat st;
+	struct journal j = { .path = (char *)path, .fd = -1 };
+	enum ksm_err err = KSM_OK;
 
-	if (lstat(path, &st) != 0 && errno == ENOENT)
-		return KSM_OK;
-	return journal_salvage(path, fn, ctx, fail);
+	j.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (j.fd < 0)
+		return sys_failed(&j, "it cannot be read", fail);
+	if (flock(j.fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		err = ksm_failf(fail, KSM_EBUSY,
+		    "hand-out journal %s: another process holds it", path);
+	fd_close(&j.fd);
+	return err;
 }
 
 enum ksm_err
-journal_salvage_all(const char *path, bool itself, salvage_fn fn, void *ctx,
+journal_salvage_old(const char *path, bool ours, salvage_fn fn, void *ctx,
     struct ksm_fail *fail)
 {
+	struct stat st;
 	enum ksm_err err = KSM_OK;
-	char aside[512];
 
-	for (int i = 1; err == KSM_OK && i <= ASIDE_MOST; i++)
-		err = aside_name(path, i, aside)
-		    ? salvage_if_there(aside, fn, ctx, fail)
-		    : too_long(path, fail);
-	if (err == KSM_OK && itself)
-		err = salvage_if_there(path, fn, ctx, fail);
+	if (lstat(path, &st) != 0 && errno == ENOENT)
+		return KSM_OK;
+	if (!ours)
+		err = unheld(path, fail);
+	return err == KSM_OK ? journal_salvage(path, fn, ctx, fail) : err;
+}
+
+enum ksm_err
+journal_salvage_asides(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	struct journal j = { .path = (char *)path, .fd = -1 };
+	enum ksm_err err = KSM_OK;
+	struct dirent **found = NULL;
+	char *where = NULL, *prefix = NULL, *aside = NULL, *slash;
+	int n = 0;
+
+	if ((where = strdup(path)) == NULL)
+		goto no_memory;
+	slash = strrchr(where, '/');
+	if (asprintf(&prefix, "%s" ASIDE, slash == NULL ? where : slash + 1) < 0)
+		goto no_memory;
+	if (slash != NULL)
+		slash[slash == where ? 1 : 0] = '\0';
+	n = scandir(slash == NULL ? "." : where, &found, NULL, versionsort);
+	if (n < 0 && errno != ENOENT)
+		err = sys_failed(&j, "its directory cannot be read", fail);
+	for (int i = 0; err == KSM_OK && i < n; i++) {
+		if (strncmp(found[i]->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		free(aside);
+		if (asprintf(&aside, "%s/%s", slash == NULL ? "." : where,
+			found[i]->d_name) < 0) {
+			aside = NULL;
+			goto no_memory;
+		}
+		err = journal_salvage(aside, fn, ctx, fail);
+	}
+	goto out;
+no_memory:
+	err = ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no memory");
+out:
+	for (int i = 0; i < n; i++)
+		free(found[i]);
+	free(found);
+	free(aside);
+	free(prefix);
+	free(where);
 	return err;
 }
 
@@ -802,7 +845,7 @@ journal_place(struct journal *j, const char *path, char aside[512],
 		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
 		    "memory");
 	err = journal_set_aside(path, aside, fail);
-	if (err == KSM_OK && rename(j->path, path) != 0)
+	if (err == KSM_OK && fd_rename_new(AT_FDCWD, j->path, path) != 0)
 		err = sys_failed(j, "it cannot get its name", fail);
 	if (err != KSM_OK) {
 		free(copy);

@@ -99,9 +99,15 @@ typedef enum ksm_err (*salvage_fn)(void *ctx, const struct handout *h,
     struct ksm_fail *fail);
 enum ksm_err journal_salvage(const char *path, salvage_fn fn, void *ctx,
     struct ksm_fail *fail);
-/* Of all that were set aside, then of the file itself; no file is no error. */
-enum ksm_err journal_salvage_all(const char *path, bool itself, salvage_fn fn,
+/*
+ * Of the file itself; no file is no error. KSM_EBUSY: it is not `ours`, not open
+ * here, and another process holds it.
+ */
+enum ksm_err journal_salvage_old(const char *path, bool ours, salvage_fn fn,
     void *ctx, struct ksm_fail *fail);
+/* Of all that were ever set aside. */
+enum ksm_err journal_salvage_asides(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail);
 
 /* One line <-> what it says. `prev` is the hash of the line before it. */
 char *handout_encode(const struct handout *h, const uint8_t prev[DIGEST_LEN]);
