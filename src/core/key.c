@@ -93,3 +93,14 @@ key_id_cmp(const struct key_id *a, const struct key_id *b)
 {
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
+
+bool
+text_fit(const char *from, char *to, size_t size)
+{
+	size_t len = from == NULL ? 0 : strlen(from);
+
+	if (len >= size)
+		return false;
+	memcpy(to, from == NULL ? "" : from, len + 1);
+	return true;
+}

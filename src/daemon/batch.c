@@ -18,6 +18,8 @@
 
 #include "engine_parts.h"
 
+#define BUSY_MS 1000
+
 ksm_time
 engine_wall(struct engine *e)
 {
@@ -28,6 +30,17 @@ ksm_msec
 engine_steady(struct engine *e)
 {
 	return e->io.steady(e->io.ctx);
+}
+
+void
+engine_busy(struct engine *e)
+{
+	ksm_msec now = engine_steady(e);
+
+	if (e->io.busy == NULL || now < e->busy_at)
+		return;
+	e->busy_at = now + BUSY_MS;
+	e->io.busy(e->io.ctx);
 }
 
 static void

@@ -74,6 +74,7 @@ repo_new(struct engine *e, const char *name, struct repo **out,
 		return ksm_failf(fail, KSM_ENOMEM, "configure: no memory");
 	(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	r->alone = true;
+	r->orphans_judged = -1;
 	e->io.random(e->io.ctx, &seed, sizeof(seed));
 	idmap_init(&r->halves, seed);
 	idmap_init(&r->look.seen, seed);

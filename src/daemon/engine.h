@@ -48,6 +48,8 @@ struct engine_io {
 	/* A print of the repository's PIN source (stat), to see it change. */
 	void (*pin_source_print)(void *ctx, const struct conf_repository *r,
 	    char out[128]);
+	/* Still here, in a call that takes long; once a second. NULL: nobody. */
+	void (*busy)(void *ctx);
 };
 
 enum ksm_err engine_new(struct store *st, const struct engine_io *io,

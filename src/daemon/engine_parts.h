@@ -223,7 +223,7 @@ struct repo {
 	bool troubled; /* the history says that it is degraded */
 	int64_t deaths;
 	int64_t orphans, foreign; /* pairs not on record, at the last look */
-	int64_t orphans_judged; /* hand-outs were locked for more, or not */
+	int64_t orphans_judged; /* locked for more, or not; -1: not yet */
 	int64_t nameless;
 	ksm_time looked_at;
 	ksm_msec looked_ms;
@@ -304,7 +304,7 @@ struct engine {
 	bool dead;    /* replaced or damaged: until we are started again */
 	bool gone;    /* the file is not there and could not be put back */
 	char store_why[256];
-	ksm_msec locked_since, locked_at, place_at, stop_at;
+	ksm_msec locked_since, locked_at, place_at, stop_at, busy_at;
 	struct backoff store_backoff;
 	struct kept *kept, **kept_end;
 	struct store_pause pause;
@@ -332,6 +332,8 @@ struct engine {
 /* batch.c: the clocks, and the store with its open batch */
 ksm_time engine_wall(struct engine *e);
 ksm_msec engine_steady(struct engine *e);
+/* Called often where one call may take minutes: whoever waits hears of it. */
+void engine_busy(struct engine *e);
 /* True for KSM_OK; a store failure is logged and starts recovery. */
 bool batch_stored(struct engine *e, enum ksm_err err,
     const struct ksm_fail *fail, const char *doing);

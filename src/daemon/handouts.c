@@ -11,6 +11,7 @@
 
 #define REPLAY_TURN 256
 #define SWEEP_MS    5000 /* between looks at keys that cannot be taken yet */
+#define BUSY_LINES  64
 
 /* What stands in the way of all hand-outs; false: nothing. */
 bool
@@ -19,7 +20,11 @@ handouts_closed(struct engine *e, char out[LOCK_TEXT])
 	struct ksm_fail fail;
 
 	out[0] = '\0';
-	if (e->handout_lock[0] != '\0')
+	if (e->handout_lock[0] != '\0' && e->journal_why[0] != '\0' &&
+	    strcmp(e->handout_lock, e->journal_why) != 0)
+		(void)snprintf(out, LOCK_TEXT, "%.250s; and %.250s",
+		    e->handout_lock, e->journal_why);
+	else if (e->handout_lock[0] != '\0')
 		(void)snprintf(out, LOCK_TEXT, "%s", e->handout_lock);
 	else if (e->journal == NULL)
 		(void)snprintf(out, LOCK_TEXT, "%s",
@@ -75,7 +80,7 @@ handed_out_settle(struct engine *e, const struct handed_out *k, int64_t *n,
 		err = store_key_move(e->store, &k->id, state, KEY_TAKEN, why,
 		    now, fail);
 		*n += err == KSM_OK;
-	} else if (err == KSM_OK) {
+	} else if (err == KSM_OK && state != KEY_QUARANTINED) {
 		++*left; /* it has to be verified, or found, first */
 	}
 	return err;
@@ -94,6 +99,7 @@ takings_back(struct engine *e, int64_t *n, struct ksm_fail *fail)
 	if (page == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
 	while (err == KSM_OK && got > 0) {
+		engine_busy(e);
 		err = store_keys_list(e->store, &f, &cursor, page, REPLAY_TURN,
 		    &got, fail);
 		for (size_t i = 0; err == KSM_OK && i < got; i++) {
@@ -125,6 +131,7 @@ handed_out_look(struct engine *e, struct ksm_fail *fail)
 	size_t got = 1;
 
 	while (err == KSM_OK && got > 0) {
+		engine_busy(e);
 		err = store_handed_out(e->store, &cursor, page, REPLAY_TURN,
 		    &got, fail);
 		for (size_t i = 0; err == KSM_OK && i < got; i++)
@@ -150,6 +157,8 @@ handed_out_look(struct engine *e, struct ksm_fail *fail)
 	return KSM_OK;
 }
 
+#define REPLAY_COMMIT 4096 /* rows: a million in one would fill memory */
+
 struct replay {
 	struct engine *e;
 	int64_t head; /* of the database */
@@ -158,6 +167,24 @@ struct replay {
 	int64_t n, mark;
 };
 
+/* Keys were made that the database does not have: true, and locked. */
+static bool
+replay_older(const struct replay *r)
+{
+	int64_t serial = store_serial_last(r->e->store);
+	char why[LOCK_TEXT];
+
+	if (r->mark <= serial)
+		return false;
+	(void)snprintf(why, sizeof(why),
+	    "the database is older than the hand-out journal, which knows of "
+	    "keys up to serial %lld; the database ends at %lld: keys made since "
+	    "are not on record",
+	    (long long)r->mark, (long long)serial);
+	handouts_lock(r->e, why);
+	return true;
+}
+
 static enum ksm_err
 replay_line(void *ctx, const struct handout *h,
     const struct handout_line *line, struct ksm_fail *fail)
@@ -165,6 +192,8 @@ replay_line(void *ctx, const struct handout *h,
 	struct replay *r = ctx;
 	enum ksm_err err;
 
+	if (h->number % BUSY_LINES == 0)
+		engine_busy(r->e);
 	if (h->mark > r->mark)
 		r->mark = h->mark;
 	if (h->number < r->head || r->differs)
@@ -175,7 +204,11 @@ replay_line(void *ctx, const struct handout *h,
 	}
 	err = store_handout_add(r->e->store, h, line, fail);
 	r->n += err == KSM_OK;
-	return err;
+	if (err != KSM_OK || r->n % REPLAY_COMMIT != 0)
+		return err;
+	/* Killed after this, the next start does not see it any more. */
+	(void)replay_older(r);
+	return store_commit(r->e->store, fail);
 }
 
 /* What journal and database say when they are put side by side. */
@@ -195,15 +228,10 @@ replay_judge(struct engine *e, const struct replay *r)
 		    "the hand-out journal %.200s ends with hand-out %lld, and the "
 		    "database has %lld: it was removed, cut or restored",
 		    e->journal_path, (long long)last, (long long)r->head);
-	else if (r->mark > store_serial_last(e->store))
-		(void)snprintf(why, sizeof(why),
-		    "the database is older than the hand-out journal, which "
-		    "knows of keys up to serial %lld; the database ends at "
-		    "%lld: keys made since are not on record",
-		    (long long)r->mark,
-		    (long long)store_serial_last(e->store));
 	if (why[0] != '\0')
 		handouts_lock(e, why);
+	else
+		(void)replay_older(r);
 }
 
 static enum ksm_err
@@ -221,8 +249,9 @@ journal_read(struct engine *e, struct ksm_fail *fail)
 		return err;
 	if (r.head == 0)
 		memset(r.hash, 0, sizeof(r.hash));
-	err = journal_open(e->journal_path, tag, replay_line, &r, &e->journal,
-	    &cut, &why);
+	/* Its hash is on record: what stands before that is proven by it. */
+	err = journal_open(e->journal_path, tag, r.head - 1, replay_line, &r,
+	    &e->journal, &cut, &why);
 	if (err == KSM_ESTORE || err == KSM_ENOMEM) {
 		*fail = why;
 		return err;
@@ -289,22 +318,31 @@ orphans_look(struct engine *e)
 	for (size_t i = 0; i < e->nrepos; i++) {
 		struct repo *r = e->repos[i];
 
-		if (!r->looked || r->orphans == 0 ||
-		    r->orphans == r->orphans_judged)
+		if (!r->looked || r->orphans == r->orphans_judged)
 			continue;
 		if (!batch_stored(e,
 			store_orphans_accepted(e->store, r->row.row, &accepted,
 			    &fail),
 			&fail, "read the accepted pairs"))
 			return;
+		/* What was accepted and is gone is not there for another. */
+		if (r->orphans < accepted &&
+		    (!batch_ready(e) ||
+			!batch_stored(e,
+			    store_orphans_accept(e->store, r->row.row,
+				r->orphans, &fail),
+			    &fail, "accept fewer pairs") ||
+			!batch_commit(e)))
+			return;
 		r->orphans_judged = r->orphans;
 		if (r->orphans <= accepted)
 			continue;
 		(void)snprintf(why, sizeof(why),
-		    "repository %s holds %lld pairs of this installation that "
-		    "are not on record: the database may be an older copy; "
-		    "`ksmctl inventory` names them",
-		    r->name, (long long)r->orphans);
+		    "repository %s holds %lld pair%s of this installation not "
+		    "on record: the database may be an older copy; `ksmctl "
+		    "inventory` names them",
+		    r->name, (long long)r->orphans,
+		    r->orphans == 1 ? "" : "s");
 		handouts_lock(e, why);
 		return;
 	}
@@ -391,6 +429,7 @@ salvage_line(void *ctx, const struct handout *h, struct ksm_fail *fail)
 	bool known = false, foreign = false;
 	enum ksm_err err;
 
+	engine_busy(s->e);
 	if (h->mark > s->mark)
 		s->mark = h->mark;
 	err = store_handout_has(s->e->store, &h->id, h->zone, &known, fail);
@@ -455,7 +494,10 @@ accept_rows(struct engine *e, const char *was, bool follows, bool *changed,
 		err = journal_first_hash(tag, s.hash, fail);
 	}
 	if (err == KSM_OK)
-		err = journal_salvage_all(e->journal_path, !follows,
+		err = journal_salvage_asides(e->journal_path, salvage_line, &s,
+		    fail);
+	if (err == KSM_OK && !follows)
+		err = journal_salvage_old(e->journal_path, e->journal != NULL,
 		    salvage_line, &s, fail);
 	if (err == KSM_OK)
 		err = handed_out_look(e, fail);
@@ -482,6 +524,8 @@ journal_mend(struct engine *e, struct journal *j, struct ksm_fail *fail)
 	err = store_handout_head(e->store, &head, hash, fail);
 	number = journal_head(j, NULL);
 	while (err == KSM_OK && number < head) {
+		if (number % BUSY_LINES == 0)
+			engine_busy(e);
 		err = store_handout_text(e->store, ++number, text, hash, fail);
 		if (err == KSM_OK)
 			err = journal_append_text(j, text, fail);

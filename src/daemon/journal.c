@@ -1,5 +1,6 @@
 #include "journal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -16,7 +17,12 @@
 #include "ksmpool/msg_ctl.h"
 
 #define JOURNAL_VERSION 1
-#define READ_SIZE	65536
+#define BLOCK_SIZE	65536
+
+struct block {
+	char *text;
+	size_t len, room;
+};
 
 struct journal {
 	char *path;
@@ -26,6 +32,7 @@ struct journal {
 	int64_t size, number;
 	uint8_t hash[DIGEST_LEN]; /* of the last line, the first one included */
 	bool broken; /* what is on disk is not known */
+	struct block pending; /* of journal_append_text, not written yet */
 };
 
 /* ---- a line ---------------------------------------------------------- */
@@ -64,18 +71,6 @@ handout_encode(const struct handout *h, const uint8_t prev[DIGEST_LEN])
 	return text;
 }
 
-/* False: it does not fit. */
-static bool
-text_copy(const char *from, char *to, size_t size)
-{
-	size_t len = strlen(from);
-
-	if (len >= size)
-		return false;
-	memcpy(to, from, len + 1);
-	return true;
-}
-
 enum ksm_err
 handout_decode(const char *text, size_t len, struct handout *h,
     uint8_t prev[DIGEST_LEN], struct ksm_fail *fail)
@@ -108,13 +103,13 @@ handout_decode(const char *text, size_t len, struct handout *h,
 	    !hex_parse(chain, prev, DIGEST_LEN) || n < 1 ||
 	    alg < 1 || alg > 255 || bits < 1 || bits > INT_MAX ||
 	    !key_role_find(role, &h->pool.role) ||
-	    !text_copy(zone, h->zone, sizeof(h->zone)) ||
-	    !text_copy(policy, h->pool.policy, sizeof(h->pool.policy)) ||
-	    !text_copy(repository, h->pool.repository,
+	    !text_fit(zone, h->zone, sizeof(h->zone)) ||
+	    !text_fit(policy, h->pool.policy, sizeof(h->pool.policy)) ||
+	    !text_fit(repository, h->pool.repository,
 		sizeof(h->pool.repository)) ||
-	    !text_copy(share, h->share, sizeof(h->share)) ||
-	    !text_copy(request, h->request, sizeof(h->request)) ||
-	    !text_copy(consumer, h->consumer, sizeof(h->consumer))) {
+	    !text_fit(share, h->share, sizeof(h->share)) ||
+	    !text_fit(request, h->request, sizeof(h->request)) ||
+	    !text_fit(consumer, h->consumer, sizeof(h->consumer))) {
 		err = ksm_failf(fail, KSM_EREFUSED,
 		    "one of its values cannot be");
 	} else {
@@ -131,6 +126,50 @@ handout_decode(const char *text, size_t len, struct handout *h,
 	}
 	json_decref(line);
 	return err;
+}
+
+/* Digits of a number that begins there; NULL: it does not. */
+static const char *
+digits_read(const char *at, const char *end, int64_t *out)
+{
+	int64_t n = 0;
+	const char *p = at;
+
+	for (; p < end && *p >= '0' && *p <= '9' && p - at < 18; p++)
+		n = n * 10 + (*p - '0');
+	*out = n;
+	return p == at ? NULL : p;
+}
+
+/*
+ * What holds the chain together, of a line just as handout_encode writes it:
+ * to read all of each takes most of a start. False: look at it as a whole.
+ */
+static bool
+frame_read(const char *text, size_t len, struct handout *h,
+    uint8_t prev[DIGEST_LEN])
+{
+	static const char n[] = "{\"n\":", chain[] = ",\"prev\":\"";
+	static const char mark[] = ",\"mark\":";
+	const char *end = text + len, *p = text, *last = NULL;
+	char hex[2 * DIGEST_LEN + 1];
+
+	if (len < sizeof(n) + sizeof(chain) + sizeof(hex) + sizeof(mark) ||
+	    memcmp(p, n, sizeof(n) - 1) != 0 ||
+	    (p = digits_read(p + sizeof(n) - 1, end, &h->number)) == NULL ||
+	    end - p < (ptrdiff_t)(sizeof(chain) + sizeof(hex)) ||
+	    memcmp(p, chain, sizeof(chain) - 1) != 0)
+		return false;
+	p += sizeof(chain) - 1;
+	memcpy(hex, p, sizeof(hex) - 1);
+	hex[sizeof(hex) - 1] = '\0';
+	for (const char *q = end - 1; q > p && *q != '"'; q--)
+		last = q; /* behind the last quote: ":N}" */
+	return p[sizeof(hex) - 1] == '"' && hex_parse(hex, prev, DIGEST_LEN) &&
+	    last != NULL && last - text >= (ptrdiff_t)sizeof(mark) &&
+	    memcmp(last - (sizeof(mark) - 2), mark, sizeof(mark) - 1) == 0 &&
+	    (p = digits_read(last + 1, end, &h->mark)) != NULL &&
+	    end - p == 1 && *p == '}';
 }
 
 /* ---- the file -------------------------------------------------------- */
@@ -233,60 +272,69 @@ head_begun(const char *text, size_t len, const char *head)
 	return len <= strlen(head) && memcmp(text, head, len) == 0;
 }
 
+/* What a reader of lines wants, and what it said. */
+struct reading {
+	const char *head; /* the first line, as it should be */
+	int64_t known;	  /* up to here only the chain is looked at */
+	journal_fn fn;
+	void *ctx;
+	struct handout h;
+};
+
+/* *h: all of it, or of a line that is known number and mark. */
 static enum ksm_err
-line_take(struct journal *j, const char *text, size_t len, int64_t line_no,
-    const char *head, journal_fn fn, void *ctx, struct ksm_fail *fail)
+line_read(struct journal *j, struct reading *r, const char *text, size_t len,
+    struct ksm_fail *fail)
 {
-	struct handout_line line = { .text = NULL };
-	struct handout *h = calloc(1, sizeof(*h));
 	uint8_t prev[DIGEST_LEN];
 	enum ksm_err err = KSM_OK;
 
-	if (h == NULL)
-		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
-		    "memory");
-	if (line_no == 1) {
-		if (strlen(head) != len || memcmp(head, text, len) != 0)
-			err = not_ours(head, fail);
-	} else if ((err = handout_decode(text, len, h, prev, fail)) ==
-	    KSM_OK) {
-		if (h->number != j->number + 1)
-			err = ksm_failf(fail, KSM_EREFUSED,
-			    "hand-out %lld stands where %lld should be",
-			    (long long)h->number, (long long)j->number + 1);
-		else if (memcmp(prev, j->hash, DIGEST_LEN) != 0)
-			err = ksm_failf(fail, KSM_EREFUSED,
-			    "the line before it is not the one that was "
-			    "written: the file was changed");
-	}
+	if (j->number >= r->known || !frame_read(text, len, &r->h, prev))
+		err = handout_decode(text, len, &r->h, prev, fail);
+	if (err != KSM_OK)
+		return err;
+	if (r->h.number != j->number + 1)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "hand-out %lld stands where %lld should be",
+		    (long long)r->h.number, (long long)j->number + 1);
+	if (memcmp(prev, j->hash, DIGEST_LEN) != 0)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "the line before it is not the one that was written: the "
+		    "file was changed");
+	return KSM_OK;
+}
+
+static enum ksm_err
+line_take(struct journal *j, struct reading *r, const char *text, size_t len,
+    int64_t line_no, struct ksm_fail *fail)
+{
+	struct handout_line line = { .text = (char *)text };
+	enum ksm_err err = KSM_OK;
+
+	if (line_no > 1)
+		err = line_read(j, r, text, len, fail);
+	else if (strlen(r->head) != len || memcmp(r->head, text, len) != 0)
+		err = not_ours(r->head, fail);
 	if (err == KSM_OK)
 		err = digest_sha256(text, len, line.hash, fail);
-	if (err != KSM_OK) {
-		(void)ksm_fail_before(fail, "hand-out journal %s:%lld",
-		    j->path, (long long)line_no);
-		goto out;
+	if (err == KSM_OK) {
+		memcpy(j->hash, line.hash, DIGEST_LEN);
+		if (line_no > 1) {
+			j->number = r->h.number;
+			err = r->fn(r->ctx, &r->h, &line, fail);
+		}
+		if (err != KSM_EREFUSED)
+			return err;
 	}
-	memcpy(j->hash, line.hash, DIGEST_LEN);
-	if (line_no > 1) {
-		j->number = h->number;
-		line.text = strndup(text, len);
-		err = line.text == NULL
-		    ? ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no memory")
-		    : fn(ctx, h, &line, fail);
-		if (err == KSM_EREFUSED)
-			(void)ksm_fail_before(fail, "hand-out journal %s:%lld",
-			    j->path, (long long)line_no);
-	}
-out:
-	free(line.text);
-	free(h);
+	(void)ksm_fail_before(fail, "hand-out journal %s:%lld", j->path,
+	    (long long)line_no);
 	return err;
 }
 
 /* Every whole line; *end: bytes up to the end of the last one. */
 static enum ksm_err
-lines_read(struct journal *j, const char *head, journal_fn fn, void *ctx,
-    int64_t *end, struct ksm_fail *fail)
+lines_read(struct journal *j, struct reading *r, int64_t *end,
+    struct ksm_fail *fail)
 {
 	FILE *in = NULL;
 	char *line = NULL;
@@ -306,21 +354,22 @@ lines_read(struct journal *j, const char *head, journal_fn fn, void *ctx,
 	while (err == KSM_OK && (len = getline(&line, &room, in)) > 0) {
 		if (line[len - 1] != '\n') { /* torn */
 			if (line_no == 0 &&
-			    !head_begun(line, (size_t)len, head)) {
-				err = not_ours(head, fail);
+			    !head_begun(line, (size_t)len, r->head)) {
+				err = not_ours(r->head, fail);
 				(void)ksm_fail_before(fail,
 				    "hand-out journal %s:1", j->path);
 			}
 			break;
 		}
 		line_no++;
+		line[len - 1] = '\0';
 		if (len > HANDOUT_LINE)
 			err = ksm_failf(fail, KSM_EREFUSED,
 			    "hand-out journal %s:%lld: a line of %zd bytes is "
 			    "none of ours", j->path, (long long)line_no, len);
 		else
-			err = line_take(j, line, (size_t)len - 1, line_no,
-			    head, fn, ctx, fail);
+			err = line_take(j, r, line, (size_t)len - 1, line_no,
+			    fail);
 		*end += len;
 	}
 	if (err == KSM_OK && ferror(in))
@@ -355,10 +404,12 @@ file_open(struct journal *j, struct ksm_fail *fail)
 }
 
 enum ksm_err
-journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN], journal_fn fn,
-    void *ctx, struct journal **out, int64_t *cut, struct ksm_fail *fail)
+journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN], int64_t known,
+    journal_fn fn, void *ctx, struct journal **out, int64_t *cut,
+    struct ksm_fail *fail)
 {
 	struct journal *j = calloc(1, sizeof(*j));
+	struct reading *r = calloc(1, sizeof(*r));
 	char head[128];
 	enum ksm_err err;
 	int64_t end = 0;
@@ -366,14 +417,18 @@ journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN], journal_fn fn,
 	*cut = 0;
 	if (j != NULL)
 		j->fd = -1;
-	if (j == NULL || (j->path = strdup(path)) == NULL) {
+	if (j == NULL || r == NULL || (j->path = strdup(path)) == NULL) {
 		err = ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
 		    "memory");
 		goto fail;
 	}
 	head_line(tag, head);
+	r->head = head;
+	r->known = known;
+	r->fn = fn;
+	r->ctx = ctx;
 	if ((err = file_open(j, fail)) != KSM_OK ||
-	    (err = lines_read(j, head, fn, ctx, &end, fail)) != KSM_OK)
+	    (err = lines_read(j, r, &end, fail)) != KSM_OK)
 		goto fail;
 	if (end < j->size) {
 		*cut = j->size - end;
@@ -396,9 +451,11 @@ journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN], journal_fn fn,
 			goto fail;
 	}
 	*out = j;
+	free(r);
 	return KSM_OK;
 fail:
 	journal_close(j);
+	free(r);
 	return err;
 }
 
@@ -408,6 +465,7 @@ journal_close(struct journal *j)
 	if (j == NULL)
 		return;
 	fd_close(&j->fd);
+	free(j->pending.text);
 	free(j->path);
 	free(j);
 }
@@ -448,11 +506,6 @@ journal_look(const struct journal *j, struct ksm_fail *fail)
 
 /* ---- writing --------------------------------------------------------- */
 
-struct block {
-	char *text;
-	size_t len, room;
-};
-
 static bool
 block_add(struct block *b, const char *line)
 {
@@ -473,6 +526,23 @@ block_add(struct block *b, const char *line)
 	return true;
 }
 
+/*
+ * What journal_append_text has not written yet. Number and hash are those of
+ * its last line: when it fails they are not those of the file.
+ */
+static enum ksm_err
+pending_write(struct journal *j, struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+
+	if (j->pending.len > 0)
+		err = block_write(j, j->pending.text, j->pending.len, false,
+		    fail);
+	j->pending.len = 0;
+	j->broken = j->broken || err != KSM_OK;
+	return err;
+}
+
 enum ksm_err
 journal_append(struct journal *j, struct handout *h, size_t n,
     struct handout_line *lines, struct ksm_fail *fail)
@@ -483,7 +553,9 @@ journal_append(struct journal *j, struct handout *h, size_t n,
 
 	for (size_t i = 0; i < n; i++)
 		lines[i].text = NULL;
-	err = journal_look(j, fail);
+	err = pending_write(j, fail);
+	if (err == KSM_OK)
+		err = journal_look(j, fail);
 	if (err != KSM_OK)
 		return KSM_ESYS;
 	for (size_t i = 0; i < n; i++) {
@@ -520,31 +592,31 @@ enum ksm_err
 journal_append_text(struct journal *j, const char *text, struct ksm_fail *fail)
 {
 	struct handout *h = calloc(1, sizeof(*h));
-	struct block b = { .text = NULL };
 	uint8_t prev[DIGEST_LEN], hash[DIGEST_LEN];
-	enum ksm_err err;
+	size_t len = strlen(text);
+	enum ksm_err err = KSM_OK;
 
-	if (h == NULL || !block_add(&b, text)) {
-		err = ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
+	if (h == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
 		    "memory");
-		goto out;
-	}
-	err = handout_decode(text, strlen(text), h, prev, fail);
+	if (!frame_read(text, len, h, prev))
+		err = handout_decode(text, len, h, prev, fail);
 	if (err == KSM_OK && (h->number != j->number + 1 ||
 		memcmp(prev, j->hash, DIGEST_LEN) != 0))
 		err = ksm_failf(fail, KSM_EREFUSED,
 		    "hand-out %lld does not follow hand-out %lld of %s",
 		    (long long)h->number, (long long)j->number, j->path);
 	if (err == KSM_OK)
-		err = digest_sha256(text, strlen(text), hash, fail);
-	if (err == KSM_OK)
-		err = block_write(j, b.text, b.len, false, fail);
+		err = digest_sha256(text, len, hash, fail);
+	if (err == KSM_OK && j->pending.len + len >= BLOCK_SIZE)
+		err = pending_write(j, fail);
+	if (err == KSM_OK && !block_add(&j->pending, text))
+		err = ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
+		    "memory");
 	if (err == KSM_OK) {
 		j->number = h->number;
 		memcpy(j->hash, hash, DIGEST_LEN);
 	}
-out:
-	free(b.text);
 	free(h);
 	return err;
 }
@@ -552,6 +624,10 @@ out:
 enum ksm_err
 journal_sync(struct journal *j, struct ksm_fail *fail)
 {
+	enum ksm_err err = pending_write(j, fail);
+
+	if (err != KSM_OK)
+		return err;
 	if (fsync(j->fd) == 0)
 		return KSM_OK;
 	j->broken = true;
@@ -560,6 +636,7 @@ journal_sync(struct journal *j, struct ksm_fail *fail)
 
 /* ---- a file that is not what it should be -------------------------------- */
 
+#define ASIDE	   ".set-aside-"
 #define ASIDE_MOST 9999
 
 static enum ksm_err
@@ -569,19 +646,13 @@ too_long(const char *path, struct ksm_fail *fail)
 	    "hand-out journal %s: its path is too long", path);
 }
 
-static bool
-aside_name(const char *path, int i, char out[512])
-{
-	return snprintf(out, 512, "%s.set-aside-%d", path, i) < 512;
-}
-
 enum ksm_err
 journal_set_aside(const char *path, char aside[512], struct ksm_fail *fail)
 {
 	struct journal j = { .path = (char *)path, .fd = -1 };
 
 	for (int i = 1; i <= ASIDE_MOST; i++) {
-		if (!aside_name(path, i, aside))
+		if (snprintf(aside, 512, "%s" ASIDE "%d", path, i) >= 512)
 			return too_long(path, fail);
 		if (fd_rename_new(AT_FDCWD, path, aside) == 0)
 			return directory_sync(&j, fail);
@@ -643,31 +714,78 @@ out:
 	return err;
 }
 
-/* A name that nothing has is no error. */
+/* Whoever has it open writes on in it, whatever name it gets. */
 static enum ksm_err
-salvage_if_there(const char *path, salvage_fn fn, void *ctx,
-    struct ksm_fail *fail)
+unheld(const char *path, struct ksm_fail *fail)
 {
-	struct stat st;
+	struct journal j = { .path = (char *)path, .fd = -1 };
+	enum ksm_err err = KSM_OK;
 
-	if (lstat(path, &st) != 0 && errno == ENOENT)
-		return KSM_OK;
-	return journal_salvage(path, fn, ctx, fail);
+	j.fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (j.fd < 0)
+		return sys_failed(&j, "it cannot be read", fail);
+	if (flock(j.fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		err = ksm_failf(fail, KSM_EBUSY,
+		    "hand-out journal %s: another process holds it", path);
+	fd_close(&j.fd);
+	return err;
 }
 
 enum ksm_err
-journal_salvage_all(const char *path, bool itself, salvage_fn fn, void *ctx,
+journal_salvage_old(const char *path, bool ours, salvage_fn fn, void *ctx,
     struct ksm_fail *fail)
 {
+	struct stat st;
 	enum ksm_err err = KSM_OK;
-	char aside[512];
 
-	for (int i = 1; err == KSM_OK && i <= ASIDE_MOST; i++)
-		err = aside_name(path, i, aside)
-		    ? salvage_if_there(aside, fn, ctx, fail)
-		    : too_long(path, fail);
-	if (err == KSM_OK && itself)
-		err = salvage_if_there(path, fn, ctx, fail);
+	if (lstat(path, &st) != 0 && errno == ENOENT)
+		return KSM_OK;
+	if (!ours)
+		err = unheld(path, fail);
+	return err == KSM_OK ? journal_salvage(path, fn, ctx, fail) : err;
+}
+
+enum ksm_err
+journal_salvage_asides(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail)
+{
+	struct journal j = { .path = (char *)path, .fd = -1 };
+	enum ksm_err err = KSM_OK;
+	struct dirent **found = NULL;
+	char *where = NULL, *prefix = NULL, *aside = NULL, *slash;
+	int n = 0;
+
+	if ((where = strdup(path)) == NULL)
+		goto no_memory;
+	slash = strrchr(where, '/');
+	if (asprintf(&prefix, "%s" ASIDE, slash == NULL ? where : slash + 1) < 0)
+		goto no_memory;
+	if (slash != NULL)
+		slash[slash == where ? 1 : 0] = '\0';
+	n = scandir(slash == NULL ? "." : where, &found, NULL, versionsort);
+	if (n < 0 && errno != ENOENT)
+		err = sys_failed(&j, "its directory cannot be read", fail);
+	for (int i = 0; err == KSM_OK && i < n; i++) {
+		if (strncmp(found[i]->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		free(aside);
+		if (asprintf(&aside, "%s/%s", slash == NULL ? "." : where,
+			found[i]->d_name) < 0) {
+			aside = NULL;
+			goto no_memory;
+		}
+		err = journal_salvage(aside, fn, ctx, fail);
+	}
+	goto out;
+no_memory:
+	err = ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no memory");
+out:
+	for (int i = 0; i < n; i++)
+		free(found[i]);
+	free(found);
+	free(aside);
+	free(prefix);
+	free(where);
 	return err;
 }
 
@@ -712,7 +830,7 @@ journal_create(const char *path, const uint8_t tag[KEY_TAG_LEN],
 	err = journal_new_remove(path, fail);
 	if (err != KSM_OK || !new_name(path, temp))
 		return err;
-	return journal_open(temp, tag, no_line, NULL, out, &cut, fail);
+	return journal_open(temp, tag, 0, no_line, NULL, out, &cut, fail);
 }
 
 enum ksm_err
@@ -727,7 +845,7 @@ journal_place(struct journal *j, const char *path, char aside[512],
 		return ksm_failf(fail, KSM_ENOMEM, "hand-out journal: no "
 		    "memory");
 	err = journal_set_aside(path, aside, fail);
-	if (err == KSM_OK && rename(j->path, path) != 0)
+	if (err == KSM_OK && fd_rename_new(AT_FDCWD, j->path, path) != 0)
 		err = sys_failed(j, "it cannot get its name", fail);
 	if (err != KSM_OK) {
 		free(copy);

@@ -25,19 +25,22 @@
 
 struct journal;
 
-/* A line that was read; KSM_OK to go on. */
+/*
+ * A line that was read; KSM_OK to go on. Handout, text and hash are borrowed.
+ */
 typedef enum ksm_err (*journal_fn)(void *ctx, const struct handout *h,
     const struct handout_line *line, struct ksm_fail *fail);
 
 /*
- * Open or create (0640), lock, and read from its beginning to its end. `path`
- * is copied. KSM_EREFUSED: it is not a journal, is of another installation, or
+ * Open or create (0640), lock, and read from its beginning to its end: each line
+ * must be the one that the next one names. Up to number `known` that is all that
+ * is looked at, and `fn` gets number and mark alone. `path` is copied. KSM_EREFUSED: it is not a journal, is of another installation, or
  * a line is not what was written ("PATH:LINE: ..."); KSM_EBUSY: another process
  * holds it; KSM_ESYS: the system says no, with path and uid. What `fn` answers
  * but KSM_OK ends it, too; of KSM_EREFUSED file and line are named. *cut: bytes of a torn last line that were removed.
  */
 enum ksm_err journal_open(const char *path, const uint8_t tag[KEY_TAG_LEN],
-    journal_fn fn, void *ctx, struct journal **out, int64_t *cut,
+    int64_t known, journal_fn fn, void *ctx, struct journal **out, int64_t *cut,
     struct ksm_fail *fail);
 void journal_close(struct journal *j); /* NULL is fine */
 
@@ -63,8 +66,8 @@ enum ksm_err journal_look(const struct journal *j, struct ksm_fail *fail);
 enum ksm_err journal_append(struct journal *j, struct handout *h, size_t n,
     struct handout_line *lines, struct ksm_fail *fail);
 /*
- * For one line as it stands in a database, to write a journal again; synced by
- * journal_sync alone. KSM_EREFUSED: it does not follow what is there.
+ * For one line as it stands in a database, to write a journal again; it may be
+ * in the file only after journal_sync. KSM_EREFUSED: it does not follow what is there.
  */
 enum ksm_err journal_append_text(struct journal *j, const char *text,
     struct ksm_fail *fail);
@@ -96,9 +99,15 @@ typedef enum ksm_err (*salvage_fn)(void *ctx, const struct handout *h,
     struct ksm_fail *fail);
 enum ksm_err journal_salvage(const char *path, salvage_fn fn, void *ctx,
     struct ksm_fail *fail);
-/* Of all that were set aside, then of the file itself; no file is no error. */
-enum ksm_err journal_salvage_all(const char *path, bool itself, salvage_fn fn,
+/*
+ * Of the file itself; no file is no error. KSM_EBUSY: it is not `ours`, not open
+ * here, and another process holds it.
+ */
+enum ksm_err journal_salvage_old(const char *path, bool ours, salvage_fn fn,
     void *ctx, struct ksm_fail *fail);
+/* Of all that were ever set aside. */
+enum ksm_err journal_salvage_asides(const char *path, salvage_fn fn, void *ctx,
+    struct ksm_fail *fail);
 
 /* One line <-> what it says. `prev` is the hash of the line before it. */
 char *handout_encode(const struct handout *h, const uint8_t prev[DIGEST_LEN]);

@@ -428,13 +428,14 @@ static const char *const store_sql[ST__COUNT] = {
 	    "AND (:covered = 0 OR EXISTS (SELECT 1 FROM cover "
 	    "WHERE key = k.row)) AND NOT EXISTS (SELECT 1 FROM handout "
 	    "WHERE cka_id = k.cka_id) ORDER BY k.serial",
+	/* By the keys that are left: they are few beside what went out. */
 	[ST_HANDED_OUT] =
-	    "SELECT k.row, k.cka_id, k.state FROM handout h "
-	    "CROSS JOIN key k ON k.cka_id = h.cka_id WHERE h.drawn = 1 "
-	    "AND k.row > :cursor AND k.state IN ('unknown', 'made', 'ready', "
-	    "'surplus', 'taking', 'missing', 'quarantined') "
+	    "SELECT k.row, k.cka_id, k.state FROM key k INDEXED BY key_by_state "
+	    "WHERE k.state IN ('unknown', 'made', 'ready', 'surplus', 'taking', "
+	    "'missing', 'quarantined') AND k.row > :cursor "
 	    "AND coalesce(k.was, '') NOT IN ('taken', 'retired') "
-	    "ORDER BY k.row",
+	    "AND EXISTS (SELECT 1 FROM handout h WHERE h.cka_id = k.cka_id "
+	    "AND h.drawn = 1) ORDER BY k.row",
 	[ST_KEY_COVERED] =
 	    "SELECT EXISTS (SELECT 1 FROM cover c JOIN key k ON k.row = c.key "
 	    "WHERE k.cka_id = :id)",

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "ksmpool/clock.h"
@@ -800,6 +801,14 @@ io_random(void *ctx, void *buf, size_t len)
 	}
 }
 
+/* So that systemd kills neither a long start nor a long command. */
+static void
+io_busy(void *ctx)
+{
+	(void)ctx;
+	(void)sd_notify(0, "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000");
+}
+
 void
 supervisor_io(struct supervisor *sv, struct engine_io *io)
 {
@@ -813,6 +822,7 @@ supervisor_io(struct supervisor *sv, struct engine_io *io)
 		.worker_leave = io_worker_leave,
 		.worker_kill = io_worker_kill,
 		.pin_source_print = io_pin_source_print,
+		.busy = io_busy,
 	};
 }
 

@@ -107,17 +107,6 @@ take_end(struct engine *e, struct take *t, enum ksm_err err, const char *text)
 	t->topup = 0;
 }
 
-static bool
-text_take(const char *from, char *to, size_t size)
-{
-	size_t len = from == NULL ? 0 : strlen(from);
-
-	if (len >= size)
-		return false;
-	memcpy(to, from == NULL ? "" : from, len + 1);
-	return true;
-}
-
 static struct take *
 take_new(struct engine *e, const struct take_want *want, struct ksm_fail *fail)
 {
@@ -133,13 +122,13 @@ take_new(struct engine *e, const struct take_want *want, struct ksm_fail *fail)
 	if (t->keys == NULL || t->lines == NULL || t->singles == NULL ||
 	    t->tags == NULL)
 		goto no_memory;
-	if (!text_take(want->zone, t->zone, sizeof(t->zone)) ||
-	    !text_take(want->owner, t->owner, sizeof(t->owner)) ||
-	    !text_take(want->policy, t->policy, sizeof(t->policy)) ||
-	    !text_take(want->repository, t->repository,
+	if (!text_fit(want->zone, t->zone, sizeof(t->zone)) ||
+	    !text_fit(want->owner, t->owner, sizeof(t->owner)) ||
+	    !text_fit(want->policy, t->policy, sizeof(t->policy)) ||
+	    !text_fit(want->repository, t->repository,
 		sizeof(t->repository)) ||
-	    !text_take(want->request, t->request, sizeof(t->request)) ||
-	    !text_take(want->reason, t->reason, sizeof(t->reason))) {
+	    !text_fit(want->request, t->request, sizeof(t->request)) ||
+	    !text_fit(want->reason, t->reason, sizeof(t->reason))) {
 		(void)ksm_failf(fail, KSM_EREFUSED, "a name is too long");
 		take_free(t);
 		return NULL;

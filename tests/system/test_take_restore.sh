@@ -218,6 +218,20 @@ daemon_start
 equal "read, it is replayed" "$(locked)" false
 settled
 
+older
+sed -i '2s/one.example/uno.example/' "$journal"
+flock --no-fork "$journal" sleep 600 &
+holder=$!
+until_true 10 sh -c "! flock -n '$journal' true" || fail "nobody holds it"
+daemon_start
+exits 2 "one that another process holds is not accepted" \
+    ctl handout accept --reason "it does not matter"
+says "and that is said" "another process holds it" "$dir/out"
+daemon_stop
+kill "$holder"
+wait "$holder" 2>/dev/null
+[ ! -e "$journal.set-aside-1" ] || fail "it was moved away"
+
 # With the database's first hand-out changed it does not follow; every line of
 # it stands there twice.
 older

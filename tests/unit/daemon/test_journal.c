@@ -35,7 +35,7 @@ struct desk {
 	char dir[64], path[128];
 	struct journal *j;
 	struct ksm_fail fail;
-	int64_t cut;
+	int64_t cut, known;
 	size_t nseen; /* lines that were read when it was opened */
 	struct handout seen[SEEN_MAX];
 	struct handout_line lines[SEEN_MAX];
@@ -107,7 +107,7 @@ open_try(struct desk *d)
 {
 	seen_forget(d);
 	d->fail.text[0] = '\0';
-	return journal_open(d->path, ours, see, d, &d->j, &d->cut, &d->fail);
+	return journal_open(d->path, ours, d->known, see, d, &d->j, &d->cut, &d->fail);
 }
 
 static void
@@ -600,6 +600,42 @@ what_is_written_is_read_again(void **ctx)
 		free(lines[i].text);
 	}
 	assert_int_equal(*at, '\0');
+}
+
+/* Of what is known only the chain is looked at. */
+static void
+what_is_known_is_only_chained(void **ctx)
+{
+	static char whole[FILE_MAX];
+	struct desk *d = *ctx;
+	struct handout last = handout_no(3);
+	char *at;
+	size_t len;
+
+	written(d, 4);
+	d->known = 3;
+	desk_open(d);
+	assert_int_equal(d->nseen, 4);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(d->seen[i].number, i + 1);
+		assert_int_equal(d->seen[i].mark, 100);
+	}
+	last.number = 4;
+	same(&d->seen[3], &last);
+	assert_int_equal(journal_head(d->j, NULL), 4);
+	desk_close(d);
+
+	len = file_get(d->path, whole);
+	at = strstr(line_at(whole, 3), "zone1");
+	at[4] = '7';
+	file_put(d->path, whole, len);
+	must_not_open(d, KSM_EREFUSED,
+	    "handout.journal:4: the line before it is not the one");
+	at[4] = '1';
+	/* one that is written in another way is read as a whole */
+	(void)memcpy(line_at(whole, 2), "{ ", 2);
+	file_put(d->path, whole, len);
+	must_not_open(d, KSM_EREFUSED, "handout.journal:2: it is no JSON");
 }
 
 static void
@@ -1215,6 +1251,7 @@ main(void)
 		T(what_cannot_be_is_refused_with_words),
 		T(a_new_one_names_its_installation),
 		T(what_is_written_is_read_again),
+		T(what_is_known_is_only_chained),
 		T(who_reads_the_lines_may_end_it),
 		T(a_torn_last_line_is_cut_off),
 		T(a_torn_first_line_is_written_again),
