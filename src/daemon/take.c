@@ -468,6 +468,46 @@ group_key_backed(struct engine *e, const struct take *t,
 	    hex, t->share);
 }
 
+/* Who takes a key once has it for the zone that it was given for first. */
+static enum ksm_err
+group_key_free(struct engine *e, const struct take *t, const struct key_id *id,
+    struct ksm_fail *fail)
+{
+	enum { PAGE = 20 };
+	struct handout_filter f = { .id = id };
+	struct handout *page = NULL;
+	enum ksm_err err = KSM_OK;
+	char hex[KEY_ID_HEX];
+	int64_t cursor = 0;
+	size_t n = PAGE;
+
+	if (!consumer_takes_once(t->want.consumer))
+		return KSM_OK;
+	key_id_format(id, hex);
+	page = calloc(PAGE, sizeof(*page));
+	if (page == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	while (err == KSM_OK && n == PAGE) {
+		err = store_handout_list(e->store, &f, &cursor, page, PAGE, &n,
+		    fail);
+		for (size_t i = 0; err == KSM_OK && i < n; i++) {
+			enum consumer c;
+
+			if (consumer_find(page[i].consumer, &c) &&
+			    consumer_takes_once(c))
+				err = ksm_failf(fail, KSM_EREFUSED,
+				    "OpenDNSSEC has key %s, which the zones of "
+				    "%.100s share, since it was given to zone "
+				    "%.100s, and takes a key once; with "
+				    "--for opendnssec-pool and ShareKeys of "
+				    "its own it gives the one key to them all",
+				    hex, t->share, page[i].zone);
+		}
+	}
+	free(page);
+	return err;
+}
+
 /*
  * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
  * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
@@ -533,6 +573,8 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 		if (err != KSM_ENOENT)
 			goto out;
 	}
+	if (!has && (err = group_key_free(e, t, &h->id, fail)) != KSM_OK)
+		goto out;
 	t->lent = true;
 	handout_fill(e, t, k, false);
 	err = KSM_OK;
@@ -1454,6 +1496,21 @@ take_clear(struct engine *e)
 
 /* ---- what commands ask ---------------------------------------------------------- */
 
+static enum ksm_err
+names_fit(struct engine *e, const struct take_want *want,
+    const struct plan_pool *p, struct ksm_fail *fail)
+{
+	const struct repo *r = repo_find(e, p->repository);
+	struct consumer_names names = { .zone = want->zone,
+		.repository = p->repository,
+		.module = p->repository_conf->module };
+
+	/* a token that was seen has a serial, and a label or none */
+	if (r != NULL && r->row.token_serial[0] != '\0')
+		names.token_label = r->row.token_label;
+	return consumer_names_fit(want->consumer, &names, fail);
+}
+
 enum ksm_err
 engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
     struct ksm_fail *fail)
@@ -1481,6 +1538,8 @@ engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
 		p = &e->plan.pools[pool];
 		err = consumer_fits(want->consumer, p->role, p->alg,
 		    plan_objects(p->repository_conf, p->alg) == 1, fail);
+		if (err == KSM_OK)
+			err = names_fit(e, want, p, fail);
 		if (err != KSM_OK)
 			return err;
 	}
