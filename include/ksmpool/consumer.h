@@ -38,4 +38,22 @@ bool consumer_find(const char *text, enum consumer *out);
 enum ksm_err consumer_fits(enum consumer c, enum key_role role, int alg,
     bool single, struct ksm_fail *fail);
 
+struct consumer_names {
+	const char *zone, *repository;
+	const char *module;	 /* its path */
+	const char *token_label, *key_label; /* NULL: not known yet */
+};
+/* Can it be told these names? KSM_EREFUSED with words. */
+enum ksm_err consumer_names_fit(enum consumer c,
+    const struct consumer_names *names, struct ksm_fail *fail);
+/* It takes a key once: a second zone is not to be given it. */
+bool consumer_takes_once(enum consumer c);
+
+/*
+ * The name under which p11-kit knows a module: by custom that of the file,
+ * without lib and .so (/usr/lib/softhsm/libsofthsm2.so is softhsm2).
+ */
+#define MODULE_NAME 256
+void consumer_module_name(const char *path, char out[MODULE_NAME]);
+
 #endif

@@ -341,7 +341,7 @@ clean_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	return many_put(call, o, json_string(value));
 }
 
-/* LOW:HIGH as tag_low and tag_high, REST/MODULO as tag_rest and tag_modulo. */
+/* LOW:HIGH as tag_low and tag_high, I/N as tag_rest and tag_modulo. */
 static enum ksm_err
 tags_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
     struct ksm_fail *fail)
@@ -363,7 +363,8 @@ tags_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 		return ksm_failf(fail, KSM_EREFUSED,
 		    range ? "--%s: '%.64s' is not LOW:HIGH, two key tags such "
 			    "as 0:32767"
-			  : "--%s: '%.64s' is not REST/MODULO, such as 0/2",
+			  : "--%s: '%.64s' is not I/N with I below N, such as "
+			    "0/2",
 		    o->name, value);
 	(void)json_object_set_new(call->args, range ? "tag_low" : "tag_rest",
 	    json_integer(first));

@@ -39,7 +39,7 @@ enum option_kind {
 	OPTION_CONSUMER,
 	OPTION_REQUEST,	  /* one word */
 	OPTION_TAG_RANGE, /* LOW:HIGH: two fields */
-	OPTION_TAG_MODULO, /* REST/MODULO: two fields */
+	OPTION_TAG_MODULO, /* I/N: two fields */
 };
 
 struct ctl_option {

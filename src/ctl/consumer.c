@@ -208,6 +208,11 @@ consumer_write(enum consumer c, const struct consumer_key *k,
 	enum ksm_err err;
 
 	err = consumer_fits(c, k->role, k->alg->number, k->single, fail);
+	if (err == KSM_OK)
+		err = consumer_names_fit(c,
+		    &(struct consumer_names){ k->zone, k->repository,
+			k->module, k->token_label, k->label },
+		    fail);
 	if (err != KSM_OK)
 		return err;
 	if ((unsigned)c >= CONSUMER__COUNT || writers[c] == NULL)

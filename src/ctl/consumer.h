@@ -55,6 +55,13 @@ struct consumer_where {
 };
 
 /*
+ * Before a key is taken: can files for that zone go there? `directory` NULL:
+ * none is named. KSM_EREFUSED with words.
+ */
+enum ksm_err consumer_place_check(enum consumer c, const char *zone,
+    const char *directory, struct ksm_fail *fail);
+
+/*
  * Write it: to `out`, and for BIND and PowerDNS files into the directory.
  * KSM_EREFUSED: it cannot be (consumer_fits), the directory is missing, or a
  * file of that name is there with other content; then no file was written. A

@@ -118,7 +118,7 @@ write_bind(const struct consumer_key *k, const struct consumer_where *w,
 		goto out;
 	}
 	(void)fputc('K', name.out);
-	put_zone_file(name.out, k);
+	put_zone_file(name.out, k->wire);
 	(void)fprintf(name.out, "%s+%03d+%05d", k->wire[0] != 0 ? "." : "",
 	    k->alg->number, k->tag);
 	err = put_public(pub.out, k, created, fail);

@@ -31,10 +31,7 @@ write_cascade(const struct consumer_key *k, const struct consumer_where *w,
 	};
 
 	(void)w;
-	if (k->repository[0] == '-')
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "Cascade takes no name of a server that begins with a "
-		    "hyphen, and the repository is \"%.100s\"", k->repository);
+	(void)fail;
 	(void)fprintf(out, "import %s kmip ", words[k->role]);
 	put_pair(out, k);
 	(void)fprintf(out, "--import-%s-kmip ", words[k->role]);

@@ -117,6 +117,62 @@ out:
 	return err;
 }
 
+/* The longest name of a file for that zone; KSM_EREFUSED: it does not fit. */
+static enum ksm_err
+name_check(const char *zone, const char *directory, struct ksm_fail *fail)
+{
+	static const char rest[] = "K.+013+12345.private";
+	long most = pathconf(directory, _PC_NAME_MAX);
+	uint8_t wire[DNSNAME_WIRE];
+	char *text = NULL;
+	size_t wire_len, len = 0;
+	enum ksm_err err;
+	FILE *mem;
+
+	err = dnsname_parse(zone, wire, &wire_len, fail);
+	if (err != KSM_OK)
+		return err;
+	mem = open_memstream(&text, &len);
+	if (mem == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "no memory");
+	put_zone_file(mem, wire);
+	if (fclose(mem) != 0)
+		err = ksm_failf(fail, KSM_ENOMEM, "no memory");
+	len += sizeof(rest) - 1;
+	if (err == KSM_OK && most > 0 && len > (size_t)most)
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "the zone is too long for the name of a file: it would "
+		    "have %zu bytes, and --directory %s takes %ld", len,
+		    directory, most);
+	free(text);
+	return err;
+}
+
+enum ksm_err
+consumer_place_check(enum consumer c, const char *zone, const char *directory,
+    struct ksm_fail *fail)
+{
+	bool files = c == CONSUMER_BIND || c == CONSUMER_POWERDNS;
+	struct stat sb;
+
+	if (directory == NULL && c == CONSUMER_BIND)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "--for bind writes two files: --directory says where");
+	if (directory == NULL)
+		return KSM_OK;
+	if (!files)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "--directory goes with --for bind and --for powerdns");
+	if (stat(directory, &sb) == 0 && !S_ISDIR(sb.st_mode))
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "--directory %s is no directory", directory);
+	if (access(directory, W_OK | X_OK) != 0)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "--directory %s cannot be written to: %s", directory,
+		    strerror(errno));
+	return name_check(zone, directory, fail);
+}
+
 enum ksm_err
 key_files_write(const char *directory, const struct key_file *files, size_t n,
     struct ksm_fail *fail)

@@ -1,25 +1,6 @@
 #include "consumer_parts.h"
 
-#include <string.h>
 #include <time.h>
-
-/*
- * The enforcer's client joins its arguments with blanks and the enforcer
- * splits them there, so no quoting helps; and a line has an end.
- */
-#define ODS_LINE 1024
-
-static enum ksm_err
-word_check(const char *what, const char *text, struct ksm_fail *fail)
-{
-	for (const char *p = text; *p != '\0'; p++)
-		if (*p <= ' ' || *p >= 0x7f || strchr("\\\"'", *p) != NULL)
-			return ksm_failf(fail, KSM_EREFUSED,
-			    "OpenDNSSEC takes no %s with blanks, quotes, "
-			    "backslashes or letters beyond ASCII, and \"%.200s\" "
-			    "has one", what, text);
-	return KSM_OK;
-}
 
 /* ods-enforcer reads it in the local time of its host, and has no other way. */
 static bool
@@ -36,30 +17,13 @@ enum ksm_err
 write_opendnssec(const struct consumer_key *k, const struct consumer_where *w,
     FILE *out, struct ksm_fail *fail)
 {
-	char line[ODS_LINE], when[64];
-	enum ksm_err err;
-	int n;
+	char when[64];
 
 	(void)w;
-	err = word_check("zone", k->zone, fail);
-	if (err == KSM_OK)
-		err = word_check("repository", k->repository, fail);
-	if (err != KSM_OK)
-		return err;
 	if (!local_time(k->taken, when, sizeof(when)))
 		return ksm_failf(fail, KSM_EPROTO,
 		    "the key's \"taken_s\" is no time");
 	/* generate: not in the zone yet; the enforcer leads it from there. */
-	n = snprintf(line, sizeof(line),
-	    "ods-enforcer key import --cka_id %s --repository %s --zone %s "
-	    "--bits %d --algorithm %d --keystate generate --keytype %s "
-	    "--inception_time %s", k->id_hex, k->repository, k->zone, k->size,
-	    k->alg->number, key_role_text(k->role), when);
-	if (n < 0 || (size_t)n >= sizeof(line))
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "OpenDNSSEC takes a command of at most %d characters; the "
-		    "names of zone and repository are too long", ODS_LINE - 1);
-
 	(void)fprintf(out, "ods-enforcer key import --cka_id %s --repository ",
 	    k->id_hex);
 	put_word(out, k->repository);

@@ -39,7 +39,7 @@ struct rsa_parts {
 };
 bool rsa_split(const uint8_t *pub, size_t len, struct rsa_parts *out);
 /* The zone as it stands in the name of a file, without its last dot. */
-void put_zone_file(FILE *out, const struct consumer_key *k);
+void put_zone_file(FILE *out, const uint8_t *wire);
 /* "20261125093000", UTC; `out` holds 16. */
 bool time_digits(ksm_time t, char out[16]);
 

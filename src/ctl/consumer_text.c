@@ -84,9 +84,9 @@ uri_text(const struct consumer_key *k, bool serial)
 
 /* As BIND does it: what no host name has is escaped, a slash above all. */
 void
-put_zone_file(FILE *out, const struct consumer_key *k)
+put_zone_file(FILE *out, const uint8_t *wire)
 {
-	const uint8_t *p = k->wire;
+	const uint8_t *p = wire;
 
 	if (*p == 0)
 		(void)fputc('.', out);

@@ -1,8 +1,6 @@
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "command_parts.h"
 #include "consumer.h"
@@ -101,20 +99,14 @@ request_name(const struct ctl_call *call)
 static enum ksm_err
 take_check(const struct ctl_call *call, struct ksm_fail *fail)
 {
-	const char *directory = directory_of(call);
-	enum consumer c = consumer_of(call);
-	bool files = c == CONSUMER_BIND || c == CONSUMER_POWERDNS;
+	const char *zone =
+	    json_string_value(json_object_get(call->args, "zone"));
+	enum ksm_err err;
 
-	if (directory != NULL && !files)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "--directory goes with --for bind and --for powerdns");
-	if (directory == NULL && c == CONSUMER_BIND)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "--for bind writes two files: --directory says where");
-	if (directory != NULL && access(directory, W_OK | X_OK) != 0)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "--directory %s cannot be written to: %s", directory,
-		    strerror(errno));
+	err = consumer_place_check(consumer_of(call), zone == NULL ? "" : zone,
+	    directory_of(call), fail);
+	if (err != KSM_OK)
+		return err;
 	request_name(call);
 	return KSM_OK;
 }

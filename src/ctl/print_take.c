@@ -49,11 +49,13 @@ void
 print_handout(FILE *out, const json_t *h, bool first)
 {
 	if (first)
-		(void)fprintf(out, "%6s  %-20s  %-32s  %-4s  %-15s  %s\n",
-		    "NUMBER", "TIME", "ID", "ROLE", "FOR", "ZONE");
-	(void)fprintf(out, "%6" PRId64 "  %-20s  %-32s  %-4s  %-15s  ",
+		(void)fprintf(out,
+		    "%6s  %-20s  %-32s  %-4s  %-15s  %-23s  %s\n", "NUMBER",
+		    "TIME", "ID", "ROLE", "FOR", "REQUEST", "ZONE");
+	(void)fprintf(out, "%6" PRId64 "  %-20s  %-32s  %-4s  %-15s  %-23s  ",
 	    doc_number(h, "number"), doc_text(h, "time"), doc_text(h, "id"),
-	    doc_text(h, "role"), doc_text_or(h, "consumer", "-"));
+	    doc_text(h, "role"), doc_text_or(h, "consumer", "-"),
+	    doc_text_or(h, "request", "-"));
 	text_print(out, doc_text(h, "zone"));
 	if (!doc_flag(h, "drawn"))
 		(void)fprintf(out, "  (shared)");

@@ -422,6 +422,21 @@ take_clear(struct engine *e)
 
 /* ---- what commands ask ---------------------------------------------------------- */
 
+static enum ksm_err
+names_fit(struct engine *e, const struct take_want *want,
+    const struct plan_pool *p, struct ksm_fail *fail)
+{
+	const struct repo *r = repo_find(e, p->repository);
+	struct consumer_names names = { .zone = want->zone,
+		.repository = p->repository,
+		.module = p->repository_conf->module };
+
+	/* a token that was seen has a serial, and a label or none */
+	if (r != NULL && r->row.token_serial[0] != '\0')
+		names.token_label = r->row.token_label;
+	return consumer_names_fit(want->consumer, &names, fail);
+}
+
 enum ksm_err
 engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
     struct ksm_fail *fail)
@@ -449,6 +464,8 @@ engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
 		p = &e->plan.pools[pool];
 		err = consumer_fits(want->consumer, p->role, p->alg,
 		    plan_objects(p->repository_conf, p->alg) == 1, fail);
+		if (err == KSM_OK)
+			err = names_fit(e, want, p, fail);
 		if (err != KSM_OK)
 			return err;
 	}

@@ -198,6 +198,46 @@ group_key_backed(struct engine *e, const struct take *t,
 	    hex, t->share);
 }
 
+/* Who takes a key once has it for the zone that it was given for first. */
+static enum ksm_err
+group_key_free(struct engine *e, const struct take *t, const struct key_id *id,
+    struct ksm_fail *fail)
+{
+	enum { PAGE = 20 };
+	struct handout_filter f = { .id = id };
+	struct handout *page = NULL;
+	enum ksm_err err = KSM_OK;
+	char hex[KEY_ID_HEX];
+	int64_t cursor = 0;
+	size_t n = PAGE;
+
+	if (!consumer_takes_once(t->want.consumer))
+		return KSM_OK;
+	key_id_format(id, hex);
+	page = calloc(PAGE, sizeof(*page));
+	if (page == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	while (err == KSM_OK && n == PAGE) {
+		err = store_handout_list(e->store, &f, &cursor, page, PAGE, &n,
+		    fail);
+		for (size_t i = 0; err == KSM_OK && i < n; i++) {
+			enum consumer c;
+
+			if (consumer_find(page[i].consumer, &c) &&
+			    consumer_takes_once(c))
+				err = ksm_failf(fail, KSM_EREFUSED,
+				    "OpenDNSSEC has key %s, which the zones of "
+				    "%.100s share, since it was given to zone "
+				    "%.100s, and takes a key once; with "
+				    "--for opendnssec-pool and ShareKeys of "
+				    "its own it gives the one key to them all",
+				    hex, t->share, page[i].zone);
+		}
+	}
+	free(page);
+	return err;
+}
+
 /*
  * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
  * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
@@ -263,6 +303,8 @@ group_key(struct engine *e, struct take *t, const struct plan_pool *p,
 		if (err != KSM_ENOENT)
 			goto out;
 	}
+	if (!has && (err = group_key_free(e, t, &h->id, fail)) != KSM_OK)
+		goto out;
 	t->lent = true;
 	handout_fill(e, t, k, false);
 	err = KSM_OK;
@@ -272,14 +314,44 @@ out:
 	return err;
 }
 
-static void
-short_text(const struct take *t, const struct plan_pool *p, char out[512])
+/* Keys that are made, or that a topup would make. */
+static int64_t
+pool_grows(const struct plan_pool *p)
 {
-	const struct conf_repository *r = p->repository_conf;
-	bool gate = r->require_backup && !t->unbacked;
+	return p->make + p->coming;
+}
+
+/* What gets more keys out of a pool that is to have no more than it has. */
+static const char *
+short_help(const struct take *t, const struct plan_pool *p)
+{
+	if (p->deficit > 0)
+		return "the token has no room for more; keys that are not "
+		       "needed make some, or Capacity is too low";
+	if (t->want.not_before != 0 && t->seen < p->stock[KEY_READY])
+		return "it is to have no more; ask for older ones, too";
+	if (t->unfit > 0)
+		return "it is to have no more; ask for other key tags, or let "
+		       "it hold more (ksmpool.xml(5))";
+	if (t->seen > t->clashes)
+		return "it is to have no more; ask for fewer, or let it hold "
+		       "more (ksmpool.xml(5))";
+	return "it is to have no more; let it hold more (ksmpool.xml(5))";
+}
+
+static void
+short_text(struct engine *e, const struct take *t, const struct plan_pool *p,
+    char out[512])
+{
+	bool gate = p->repository_conf->require_backup && !t->unbacked &&
+	    t->want.not_before == 0;
 	char name[400], why[256] = "";
 	int64_t fit = t->seen - t->unfit - t->clashes;
+	const char *since = t->want.not_before == 0
+	    ? ""
+	    : " that were made since then";
 
+	stock_levels(e);
 	dispatch_pool_name(p, name);
 	if (gate && t->seen < p->stock[KEY_READY])
 		(void)snprintf(why, sizeof(why),
@@ -287,10 +359,18 @@ short_text(const struct take *t, const struct plan_pool *p, char out[512])
 		    "repository requires; back the HSM up, then `ksmctl backup "
 		    "commit`",
 		    (long long)t->seen, (long long)p->stock[KEY_READY]);
+	else if (p->make > 0)
+		(void)snprintf(why, sizeof(why),
+		    "it has %lld ready keys%s; `ksmctl topup` makes %lld more",
+		    (long long)t->seen, since, (long long)p->make);
+	else if (p->coming > 0)
+		(void)snprintf(why, sizeof(why),
+		    "it has %lld ready keys%s; %lld more are being made",
+		    (long long)t->seen, since, (long long)p->coming);
 	else
 		(void)snprintf(why, sizeof(why),
-		    "it has %lld ready keys; `ksmctl topup` makes more",
-		    (long long)t->seen);
+		    "it has %lld ready keys%s, and %s", (long long)t->seen,
+		    since, short_help(t, p));
 	(void)snprintf(out, 512, "pool %.120s cannot give %zu key%s: %s", name,
 	    t->want.count, t->want.count == 1 ? "" : "s", why);
 	if (t->unfit + t->clashes > 0) {
@@ -329,7 +409,7 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 	struct ksm_fail fail;
 	char text[512];
 
-	short_text(t, p, text);
+	short_text(e, t, p, text);
 	if (on == SHORTAGE_UNCOVERED && p->repository_conf->require_backup &&
 	    !t->unbacked) {
 		choice_reset(t);
@@ -344,6 +424,10 @@ choice_short(struct engine *e, struct take *t, const struct plan_pool *p,
 		return;
 	}
 	if (on == SHORTAGE_GENERATE) {
+		if (t->topup == 0 && pool_grows(p) == 0) {
+			take_end(e, t, KSM_EREFUSED, text);
+			return;
+		}
 		if (t->topup == 0 &&
 		    engine_topup(e, &more, &t->topup, &fail) != KSM_OK) {
 			t->topup = 0;

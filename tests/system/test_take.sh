@@ -108,6 +108,10 @@ ctl impact "$ready" >"$dir/out" || true
 says "impact names the zone" "old.example" "$dir/out"
 ctl handout list --zone old.example >"$dir/out" || fail "handout list"
 says "and the list has it" "$ready.*marked used" "$dir/out"
+ctl handout list --request r-1 >"$dir/out" || fail "handout list"
+says "the list has the request's name" "$first  KSK   -  +r-1  +example.com" "$dir/out"
+ctl handout list >"$dir/out" || fail "handout list"
+says "and names that ksmctl made up" " ksmctl-[0-9a-f]{16}  " "$dir/out"
 
 # ---- over a restart ----------------------------------------------------------------
 

@@ -153,6 +153,27 @@ equal "three at once" "$(($(handed) - before))" 3
 check "generate makes what is missing" take generate --count 3
 at_rest
 
+# ---- more than there is to be --------------------------------------------------
+
+check "filled: generate" ctl topup --policy generate --wait
+runs()
+{
+	sql "SELECT count(*) FROM history WHERE what = 'topup started'"
+}
+before=$(runs)
+exits 2 "generate does not wait for what is not made" take generate --count 4
+says "and says what helps" "has 3 ready keys, and it is to have no more; ask for fewer" \
+    "$dir/out"
+tags=$(ctl --json key list --policy generate --state ready | jq -c '[.keys[].tag]')
+free=$(jq -n "[range(10)] - $tags | .[0]")
+exits 2 "nor for a tag" take generate --tag-range "$free:$free"
+says "and says so" "ask for other key tags.*0 fit: 3 have other tags" "$dir/out"
+exits 2 "nor for newer ones" take generate --not-before "$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)"
+says "and says so" "has 0 ready keys that were made since then, and .*ask for older" \
+    "$dir/out"
+equal "no topup is run for that" "$(runs)" "$before"
+check "all of them" take generate --count 3
+
 # ---- while keys are made -------------------------------------------------------------
 
 slow()

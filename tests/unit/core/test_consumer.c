@@ -100,6 +100,59 @@ nobody_in_particular_takes_any_key(void **ctx)
 	    consumer_fits(CONSUMER_NONE, ROLE_ZSK, 16, true, NULL), KSM_OK);
 }
 
+static void
+a_signer_is_told_names_that_it_can_take(void **ctx)
+{
+	static char many[950];
+	const struct {
+		const char *consumer;
+		struct consumer_names names;
+		const char *words; /* in the refusal; NULL: it fits */
+	} cases[] = {
+		{ "opendnssec", { .zone = "a.example", .repository = "hsm-1" },
+		    NULL },
+		{ "opendnssec", { .zone = "a.example", .repository = "my hsm" },
+		    "no repository with blanks" },
+		{ "opendnssec", { .zone = "a\\032b.example",
+		      .repository = "hsm" }, "no zone with blanks" },
+		{ "opendnssec", { .zone = many, .repository = "hsm" },
+		    "at most 1023 characters" },
+		{ "opendnssec-pool", { .zone = many, .repository = "my hsm" },
+		    NULL },
+		{ "cascade", { .zone = "a.example", .repository = "h-" },
+		    NULL },
+		{ "cascade", { .zone = "a.example", .repository = "-h" },
+		    "begins with a hyphen" },
+		{ "powerdns", { .module = "/usr/lib/libsofthsm2.so",
+		      .token_label = "lab" }, NULL },
+		{ "powerdns", { .module = "/usr/lib/libsofthsm2.so" }, NULL },
+		{ "powerdns", { .module = "/usr/lib/ lib.so" }, "a module" },
+		{ "powerdns", { .module = "/x.so", .token_label = "" },
+		    "label of a token" },
+		{ "powerdns", { .module = "/x.so", .token_label = "a\nb" },
+		    "control characters" },
+		{ "powerdns", { .module = "/x.so", .key_label = " a" },
+		    "label of a key" },
+		{ "knot", { .zone = many, .repository = "- h" }, NULL },
+	};
+
+	(void)ctx;
+	memset(many, 'a', sizeof(many) - 1);
+	for (size_t i = 0; i < nitems(cases); i++) {
+		struct ksm_fail fail = { .text = "" };
+		enum consumer c;
+		enum ksm_err err;
+
+		assert_true(consumer_find(cases[i].consumer, &c));
+		err = consumer_names_fit(c, &cases[i].names, &fail);
+		assert_int_equal(err,
+		    cases[i].words == NULL ? KSM_OK : KSM_EREFUSED);
+		if (cases[i].words != NULL &&
+		    strstr(fail.text, cases[i].words) == NULL)
+			fail_msg("%zu: %s", i, fail.text);
+	}
+}
+
 int
 main(void)
 {
@@ -107,6 +160,7 @@ main(void)
 		cmocka_unit_test(every_consumer_is_found_by_its_name),
 		cmocka_unit_test(what_is_no_consumer_is_not_found),
 		cmocka_unit_test(a_signer_is_given_what_it_can_use),
+		cmocka_unit_test(a_signer_is_told_names_that_it_can_take),
 		cmocka_unit_test(nobody_in_particular_takes_any_key),
 	};
 

@@ -182,6 +182,8 @@ a_wrong_line_is_told_how_it_would_be_right(void **ctx)
 		  "--repository h --reason r", "not both" },
 		{ "pause --for PT0S", "no time at all" },
 		{ "key list --tag 65536", "0 to 65535" },
+		{ "take --tag-modulo 2/2", "'2/2' is not I/N with I below N" },
+		{ "take --tag-range 7:6", "'7:6' is not LOW:HIGH" },
 		{ "key list --algorithm MD5", "RSASHA256" },
 		{ "log level loud", "error, warning, notice, info or debug" },
 		{ "database backup", "FILE is missing" },
