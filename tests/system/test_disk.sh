@@ -25,7 +25,7 @@ unmount()
 	cleanup
 }
 trap unmount EXIT
-mount -t tmpfs -o size=1600k none "$state" 2>/dev/null ||
+mount -t tmpfs -o size=3m none "$state" 2>/dev/null ||
     skip "no tmpfs can be mounted"
 
 # fill DIRECTORY: not a byte is left.
