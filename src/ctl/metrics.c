@@ -410,8 +410,8 @@ metrics_print(FILE *out, const json_t *doc)
 	    "Keys handed out or marked used, of all time.",
 	    doc_number(handouts, "number"));
 	plain(out, "ksmpool_handouts_locked", "gauge",
-	    "1 while nothing is handed out until an operator has looked.",
-	    doc_flag(handouts, "locked"));
+	    "1 while nothing is handed out, or the last try failed.",
+	    doc_flag(handouts, "locked") || doc_known(handouts, "reason"));
 	pools_print(out, json_object_get(doc, "pools"));
 	statuses_print(out, repositories);
 	repository_gauges_print(out, repositories, "name", repository_gauges,

@@ -310,7 +310,7 @@ daemon_judge(struct verdict *v, const json_t *doc)
 	if (doc_known(doc, "clock"))
 		verdict_add(v, MONITOR_CRITICAL, "clock: %s",
 		    doc_text(doc, "clock"));
-	if (doc_flag(handouts, "locked"))
+	if (doc_flag(handouts, "locked") || doc_known(handouts, "reason"))
 		verdict_add(v, MONITOR_CRITICAL, "nothing is handed out: %s",
 		    doc_text_or(handouts, "reason", "no reason given"));
 	if (doc_flag(doc, "older_zonelist"))

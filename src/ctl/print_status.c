@@ -288,6 +288,9 @@ print_status(FILE *out, const json_t *doc)
 	if (doc_flag(handouts, "locked"))
 		notes_add(&n, "locked: %s",
 		    doc_text_or(handouts, "reason", "no reason given"));
+	else if (doc_known(handouts, "reason"))
+		notes_add(&n, "the last take failed: %s",
+		    doc_text(handouts, "reason"));
 	fact(out, "hand-outs", n.text);
 	(void)fputc('\n', out);
 	print_repositories(out, doc);
@@ -314,7 +317,7 @@ trouble_status(FILE *out, const json_t *doc)
 		notes_add(&first, "zone list: %s", zones.text);
 	}
 	o = json_object_get(doc, "handouts");
-	if (doc_flag(o, "locked") && more++ < 0)
+	if ((doc_flag(o, "locked") || doc_known(o, "reason")) && more++ < 0)
 		notes_add(&first, "nothing is handed out: %s",
 		    doc_text_or(o, "reason", "no reason given"));
 	list = json_object_get(doc, "repositories");

@@ -764,6 +764,7 @@ static int64_t
 covered_last(const struct cover_sum *sum, const struct plan_pool **first)
 {
 	int64_t least = INT64_MAX, lasts;
+	double part = 1;
 
 	*first = NULL;
 	for (size_t i = 0; i < sum->plan->npools; i++) {
@@ -773,8 +774,12 @@ covered_last(const struct cover_sum *sum, const struct plan_pool **first)
 		    p->required == 0)
 			continue;
 		lasts = plan_pool_lasts(p, sum->ready[i]);
-		if (*first == NULL || lasts < least) {
+		/* Of equals the one that has the least of what it needs. */
+		if (*first == NULL || lasts < least ||
+		    (lasts == least &&
+			(double)sum->ready[i] / (double)p->required < part)) {
 			least = lasts;
+			part = (double)sum->ready[i] / (double)p->required;
 			*first = p;
 		}
 	}

@@ -537,12 +537,12 @@ handout_list_more(struct command_call *call)
 }
 
 json_t *
-handouts_json(struct engine *e, bool *locked)
+handouts_json(struct engine *e, bool *trouble)
 {
 	struct handouts_view view;
 
 	engine_handouts_view(e, &view);
-	*locked = view.locked;
+	*trouble = view.reason[0] != '\0';
 	return json_pack("{s:I, s:o, s:b, s:o}",
 	    "number", (json_int_t)view.number,
 	    "journal", ctl_text(view.journal),

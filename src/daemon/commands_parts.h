@@ -137,8 +137,8 @@ json_t *backup_summary(struct command_call *call, const struct plan *plan,
     const struct conf_repository *r);
 /* command_daemon.c: since when and until when; null when it is not. */
 json_t *pause_json(const struct engine *e);
-/* command_take.c: how hand-outs stand, and whether nothing is handed out. */
-json_t *handouts_json(struct engine *e, bool *locked);
+/* command_take.c: how hand-outs stand, and whether that needs a look. */
+json_t *handouts_json(struct engine *e, bool *trouble);
 /* command_take.c: zones that have the key, some of them if there are many. */
 json_t *handout_zones_json(struct command_call *call, const struct key_id *id,
     int64_t *total);

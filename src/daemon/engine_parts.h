@@ -318,6 +318,9 @@ struct engine {
 	char journal_path[512], journal_why[LOCK_TEXT];
 	int64_t journal_mark; /* the highest serial that it knew at the start */
 	char handout_lock[LOCK_TEXT]; /* why nothing is handed out; "" */
+	char journal_failing[LOCK_TEXT]; /* its last write failed; "" */
+	bool closed_told; /* hand-outs are closed, and that is on record */
+	ksm_msec closed_looked;
 	bool take_sweep; /* keys are not yet what the hand-outs say */
 	ksm_msec sweep_at;
 	struct engine_metric *metrics;

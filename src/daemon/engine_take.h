@@ -90,7 +90,8 @@ struct handouts_view {
 	int64_t number; /* the last one on record */
 	const char *journal; /* path; borrowed */
 	bool locked;
-	char reason[LOCK_TEXT]; /* why nothing is handed out; "" */
+	/* Why nothing is handed out, or why the last try failed; "". */
+	char reason[LOCK_TEXT];
 };
 void engine_handouts_view(struct engine *e, struct handouts_view *out);
 /*

@@ -11,6 +11,7 @@
 
 #define REPLAY_TURN 256
 #define SWEEP_MS    5000 /* between looks at keys that cannot be taken yet */
+#define CLOSED_MS   1000 /* between looks whether they are closed */
 #define BUSY_LINES  64
 
 /* What stands in the way of all hand-outs; false: nothing. */
@@ -634,7 +635,8 @@ engine_handouts_accept(struct engine *e, const char *reason,
 		return err;
 	}
 	e->handout_lock[0] = '\0';
-	e->journal_why[0] = '\0';
+	e->journal_why[0] = e->journal_failing[0] = '\0';
+	e->closed_told = false; /* accepting is on record */
 	e->tallies_old = true;
 	log_warning("hand-outs go on, accepted by uid %lld pid %lld: %s%s%s",
 	    (long long)who.uid, (long long)who.pid, why,
@@ -651,6 +653,41 @@ engine_handouts_view(struct engine *e, struct handouts_view *out)
 	*out = (struct handouts_view){ .journal = e->journal_path };
 	(void)store_handout_head(e->store, &out->number, hash, &fail);
 	out->locked = handouts_closed(e, out->reason);
+	if (!out->locked)
+		(void)snprintf(out->reason, sizeof(out->reason), "%s",
+		    e->journal_failing);
+}
+
+/*
+ * What is found out by looking alone (the file is gone, or another) ends and
+ * begins on record, too.
+ */
+static void
+closed_look(struct engine *e)
+{
+	char why[LOCK_TEXT];
+	bool closed;
+
+	if (e->journal_path[0] == '\0' ||
+	    engine_steady(e) < e->closed_looked + CLOSED_MS || !batch_ready(e))
+		return;
+	e->closed_looked = engine_steady(e);
+	closed = handouts_closed(e, why);
+	if (closed == e->closed_told)
+		return;
+	e->closed_told = closed;
+	if (e->handout_lock[0] != '\0')
+		return; /* on record already */
+	if (closed) {
+		log_error("nothing is handed out: %s", why);
+		batch_history(e, ACTOR_DAEMON, "hand-outs locked", "", "%s",
+		    why);
+	} else {
+		log_notice("hand-outs go on");
+		batch_history(e, ACTOR_DAEMON, "hand-outs unlocked", "",
+		    "what was in the way is gone");
+	}
+	(void)batch_commit(e);
 }
 
 void
@@ -659,6 +696,7 @@ handouts_look(struct engine *e)
 	struct ksm_fail fail;
 
 	orphans_look(e);
+	closed_look(e);
 	if (e->take_sweep && engine_steady(e) >= e->sweep_at &&
 	    batch_ready(e) &&
 	    batch_stored(e, handed_out_look(e, &fail), &fail,

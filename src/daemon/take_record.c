@@ -228,8 +228,11 @@ takes_write(struct engine *e, ksm_msec *wait)
 		}
 	if (handouts_closed(e, why))
 		err = ksm_failf(&fail, KSM_ESYS, "%.500s", why);
-	else if (all != NULL && lines != NULL)
+	else if (all != NULL && lines != NULL) {
 		err = journal_append(e->journal, all, n, lines, &fail);
+		(void)snprintf(e->journal_failing, sizeof(e->journal_failing),
+		    "%s", err == KSM_OK ? "" : fail.text);
+	}
 	at = 0;
 	closed_text(fail.text, text);
 	for (struct take *t = e->takes; t != NULL; t = t->next) {

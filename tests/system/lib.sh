@@ -246,6 +246,7 @@ conf_write()
 	<Socket><Path>$sock</Path></Socket>
 	<User>$(id -un)</User>
 	<LogLevel>debug</LogLevel>
+	${daemon_xml:-}
 	</Daemon>
 	</Ksmpool>
 	XML

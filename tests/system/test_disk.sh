@@ -18,7 +18,7 @@ unmount()
 	status=$?
 	[ -z "$daemon" ] || kill -KILL "$daemon" 2>/dev/null
 	daemon=
-	for place in "$dir/tokens" "$dir/small" "$state"; do
+	for place in "$dir/tokens" "$dir/small" "$dir/journal" "$state"; do
 		while umount -l "$place" 2>/dev/null; do :; done
 	done
 	(exit "$status")
@@ -94,6 +94,38 @@ mount -o remount,rw "$state" 2>/dev/null || umount "$state"
 daemon_start
 check "writable again, it goes on" ctl --timeout PT3M topup --wait
 equal "all keys are made" "$(count ready)" "$(required)"
+
+# ---- the hand-out journal's file system is full ------------------------------
+
+daemon_stop
+mkdir "$dir/journal"
+mount -t tmpfs -o size=64k none "$dir/journal" || fail "tmpfs"
+cp "$state/handout.journal" "$dir/journal/journal" || fail "journal"
+daemon_xml="<HandoutJournal>$dir/journal/journal</HandoutJournal>"
+conf_write
+daemon_start
+fill "$dir/journal"
+tries=60
+while ctl take --zone zone1.default.example --role ZSK >"$dir/out" 2>&1; do
+	tries=$((tries - 1))
+	[ "$tries" -gt 0 ] || fail "the journal is never full"
+done
+says "a journal that cannot be written is named" \
+    "nothing is handed out: .*$dir/journal/journal.*No space left" "$dir/out"
+exits 1 "hand-outs are said to need a look" ctl handout status
+says "and why" "No space left" "$dir/out"
+exits 2 "the plug-in is critical" ctl monitor
+says "with the reason" "nothing is handed out: .*No space left" "$dir/out"
+check "the metric says so" sh -c \
+    "'$build/ksmctl' --socket '$sock' metrics | grep -qx 'ksmpool_handouts_locked 1'"
+equal "no key is left in between" "$(count taking)" 0
+lines=$(grep -c '"n":' "$dir/journal/journal")
+equal "journal and database agree" "$lines" \
+    "$(sqlite3 -readonly "$db" 'SELECT count(*) FROM handouts')"
+rm "$dir/journal/filler"
+check "with room again it goes on" ctl take --zone zone1.default.example --role ZSK
+exits 0 "and nothing is wrong" ctl handout status
+check "the pool is made up for" ctl --timeout PT3M topup --wait
 
 # ---- the token's file system is full -----------------------------------
 

@@ -160,6 +160,10 @@ daemon_start
 rm "$journal"
 exits 2 "a journal that is removed" ctl take --policy default --zone nine.example --role ZSK
 says "is noticed before a key is spent" "the file was removed" "$dir/out"
+until_true 10 sh -c "'$build/ksmctl' --socket '$sock' history \
+    --what 'hand-outs locked' | grep -q 'the file was removed'" ||
+    fail "its history does not say so"
+ok "and is on record"
 equal "none is on its way" \
     "$(sqlite3 "$db" "SELECT count(*) FROM keys WHERE state = 'taking'")" 0
 check "the history is sound" ctl history verify
