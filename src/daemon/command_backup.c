@@ -318,19 +318,16 @@ against(const struct errand_state *s, const struct backup_key *k,
 	    k->state == KEY_CONSUMED;
 	if (*history)
 		return "it was destroyed in between; it is skipped";
-	if (k->state == KEY_MISSING)
-		return "it is missing from the token";
-	if (f == NULL)
-		return NULL;
-	switch (f->sort) {
+	switch (f == NULL ? FOUND__COUNT : f->sort) {
 	case FOUND_MISSING:
 		return "it is not in the token";
 	case FOUND_HALF:
 		return "only a half of it is in the token";
 	case FOUND_DOUBLED:
 		return "several objects in the token carry its id";
-	default:
-		return NULL;
+	default: /* seen again, and no look has said so yet */
+		return k->state == KEY_MISSING
+		    ? "it is on record as missing from the token" : NULL;
 	}
 }
 
