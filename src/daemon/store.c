@@ -91,17 +91,33 @@ store_change_failed(struct store *st, sqlite3_stmt *q, const char *what,
 
 /* ---- batches --------------------------------------------------------- */
 
-enum ksm_err
-store_begin(struct store *st, struct ksm_fail *fail)
+/* In WAL mode NORMAL writes a commit and leaves the sync to a later one. */
+static enum ksm_err
+sync_set(struct store *st, bool later, struct ksm_fail *fail)
 {
-	enum ksm_err err = KSM_OK;
+	if (st->sync_later == later)
+		return KSM_OK;
+	if (store_exec(st, later ? "PRAGMA synchronous = NORMAL"
+				 : "PRAGMA synchronous = FULL") != SQLITE_OK)
+		return store_failed(st, "begin", fail);
+	st->sync_later = later;
+	return KSM_OK;
+}
+
+static enum ksm_err
+batch_begin(struct store *st, bool later, struct ksm_fail *fail)
+{
+	enum ksm_err err;
 
 	if (st->batch)
 		return KSM_OK;
+	if ((err = sync_set(st, later, fail)) != KSM_OK)
+		return err;
 	if (sqlite3_step(st->stmt[ST_BEGIN]) != SQLITE_DONE)
 		err = store_failed(st, "begin", fail);
 	else
 		st->batch = true;
+	st->changes = sqlite3_total_changes(st->db);
 	(void)sqlite3_reset(st->stmt[ST_BEGIN]);
 	/*
 	 * From the disk each time: what was rolled back is no part of the
@@ -113,6 +129,18 @@ store_begin(struct store *st, struct ksm_fail *fail)
 			batch_drop(st);
 	}
 	return err;
+}
+
+enum ksm_err
+store_begin(struct store *st, struct ksm_fail *fail)
+{
+	return batch_begin(st, false, fail);
+}
+
+enum ksm_err
+store_begin_later(struct store *st, struct ksm_fail *fail)
+{
+	return batch_begin(st, true, fail);
 }
 
 enum ksm_err
@@ -140,6 +168,12 @@ bool
 store_batch_open(const struct store *st)
 {
 	return st->batch;
+}
+
+bool
+store_batch_clean(const struct store *st)
+{
+	return st->batch && sqlite3_total_changes(st->db) == st->changes;
 }
 
 bool
@@ -405,6 +439,7 @@ database_open(struct store *st, struct ksm_fail *fail)
 			   "PRAGMA foreign_keys = ON;"
 			   "PRAGMA journal_size_limit = 4194304;") != SQLITE_OK)
 		err = store_failed(st, "open database", fail);
+	st->sync_later = false;
 	return err;
 }
 

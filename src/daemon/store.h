@@ -53,6 +53,12 @@ void store_close(struct store *st); /* rolls an open batch back; NULL is fine */
  * lock.
  */
 enum ksm_err store_begin(struct store *st, struct ksm_fail *fail);
+/*
+ * A batch that is committed for every process at once, and on the disk only
+ * with the next one that is not like this: when the whole machine dies before,
+ * it never was. For what something else vouches for.
+ */
+enum ksm_err store_begin_later(struct store *st, struct ksm_fail *fail);
 enum ksm_err store_commit(struct store *st, struct ksm_fail *fail);
 /*
  * Undo everything since the last commit; the batch is not lost then, since
@@ -60,6 +66,7 @@ enum ksm_err store_commit(struct store *st, struct ksm_fail *fail);
  */
 void store_rollback(struct store *st);
 bool store_batch_open(const struct store *st);
+bool store_batch_clean(const struct store *st); /* open, and nothing in it */
 /* True once after a batch was rolled back; clears the mark. */
 bool store_batch_lost(struct store *st);
 

@@ -153,6 +153,8 @@ struct store {
 	char *path;
 	uint8_t tag[KEY_TAG_LEN];
 	bool batch; /* BEGIN IMMEDIATE was done, COMMIT was not */
+	int changes; /* of SQLite's count, when the batch began */
+	bool sync_later; /* synchronous is NORMAL: see store_begin_later */
 	bool lost;  /* a batch was rolled back and nobody has asked yet */
 	int64_t serial, serial_committed; /* last given, last on disk */
 	/* The newest row of history, with the open batch; see store_begin. */

@@ -280,14 +280,18 @@ return_check(struct store *st, const struct key_id *id, enum key_state to,
 	return err;
 }
 
-/* What never was in a token has no history. */
+/*
+ * What never was in a token has no history; and what came of a key that was
+ * chosen is noted, not that it was.
+ */
 static enum ksm_err
 move_note(struct store *st, const struct key_id *id, enum key_state from,
     enum key_state to, const char *why, ksm_time now, struct ksm_fail *fail)
 {
 	char hex[KEY_ID_HEX], what[48], words[512];
 
-	if (to == KEY_INTENDED || to == KEY_UNKNOWN || to == KEY_GONE)
+	if (to == KEY_INTENDED || to == KEY_UNKNOWN || to == KEY_GONE ||
+	    to == KEY_TAKING)
 		return KSM_OK;
 	key_id_format(id, hex);
 	/* "key made" is said once of a key, by store_key_made. */

@@ -89,7 +89,7 @@
 /* What was handed out to a zone, and what was drawn for its group. */
 #define HOME_KEYS                                                              \
 	"WITH others (cka_id) AS (SELECT cka_id FROM handout "                 \
-	"WHERE zone = :zone UNION SELECT cka_id FROM handout "                 \
+	"WHERE zone = :zone UNION ALL SELECT cka_id FROM handout "             \
 	"WHERE policy = :policy AND share = :share AND drawn = 1) "
 
 static const char *const store_sql[ST__COUNT] = {

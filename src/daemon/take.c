@@ -11,8 +11,9 @@
  *        not committed   one failed: another     back to ready
  *
  * CHOOSE:  so many candidates in a turn.
- * PICKED:  `taking` in the open batch; one commit at the end of the turn puts
- *          all of them on disk, and none is more than a choice before that.
+ * PICKED:  `taking` in the open batch; one commit at the end of the turn, and
+ *          none is more than a choice before that. It is there for whoever is
+ *          killed; should the machine die, the journal alone decides.
  * CHOSEN:  all that wait for one repository are proven together.
  * PROVEN:  all that are proven go into the journal with one write and sync.
  * WRITTEN: the journal has it: nothing leads back. The rows follow as soon as

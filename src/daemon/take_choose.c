@@ -516,8 +516,15 @@ choice_pick(struct engine *e, struct take *t)
 		t->step = TAKE_CHOSEN;
 		return;
 	}
-	/* What waits goes first, so that a failure undoes nothing but picks. */
-	if ((!picks_wait(e) && !batch_commit(e)) ||
+	/*
+	 * What waits goes first, so that a failure undoes nothing but picks.
+	 * These need no sync of their own: should the machine die, the journal
+	 * says what was handed out, and what it does not have was not.
+	 */
+	if ((!picks_wait(e) &&
+		(!batch_commit(e) ||
+		    !batch_stored(e, store_begin_later(e->store, &fail), &fail,
+			"begin"))) ||
 	    (t->turns > 1 && !choice_stands(e, t))) {
 		choice_reset(t);
 		return;

@@ -155,7 +155,8 @@ takes_store(struct engine *e, ksm_msec *wait)
 	if (n == 0)
 		return;
 	/* What waits goes first, so that a failure undoes nothing but this. */
-	if (!batch_ready(e) || !batch_commit(e)) {
+	if (!batch_ready(e) ||
+	    (!store_batch_clean(e->store) && !batch_commit(e))) {
 		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
 		return;
 	}

@@ -1,8 +1,8 @@
 #!/bin/sh
 # How fast ksmpool hands keys out.
 #
-# Without the token: takes through the engine, each `taking` on disk, then in
-# the synced journal, then `taken` on disk, held against a bare loop that for
+# Without the token: takes through the engine, each `taking` in the database,
+# then in the synced journal, then `taken` on disk, held against a bare loop that for
 # each key appends one line of that length and syncs it, and commits one row to
 # an SQLite database with the same durability. The two take turns, take by take
 # or group by group (take_loop.c), so that both meet the same disk.
