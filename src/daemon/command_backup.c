@@ -83,13 +83,13 @@ repository_of(struct command_call *call)
 	if (conf->nrepositories == 0) {
 		command_fail(call, CTL_FAILED, "unknown-repository",
 		    "--repository names one of former times",
-		    "%s: no repository is configured", call->command->name);
+		    "no repository is configured");
 		return NULL;
 	}
 	repositories_name(conf, names);
-	command_fail(call, CTL_FAILED, "bad-argument", "--repository NAME",
-	    "%s: there are %zu repositories, %s; say which one",
-	    call->command->name, conf->nrepositories, names);
+	command_fail(call, CTL_USAGE, "bad-argument", "--repository NAME",
+	    "there are %zu repositories, %s; say which one",
+	    conf->nrepositories, names);
 	return NULL;
 }
 
@@ -620,8 +620,8 @@ check_start(struct command_call *call)
 
 	if (at > now) {
 		time_format(at, text);
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "backup check: %s lies in the future", text);
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
+		    "%s lies in the future", text);
 		return;
 	}
 	if (repository != NULL && !names_check(call, NULL, repository))

@@ -522,8 +522,8 @@ clean_start(struct command_call *call)
 	    !repositories_of(call, c, arg_text(call, "repository")))
 		return;
 	if (arg_bool(call, "debris") == (ids != NULL)) {
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "inventory clean: either ids or debris must be named");
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
+		    "either ids or debris must be named");
 		return;
 	}
 	if (ids != NULL) {

@@ -214,8 +214,8 @@ key_show_start(struct command_call *call)
 	json_t *zones;
 
 	if (!key_id_parse(arg_text(call, "id"), &id)) {
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "key show: \"id\" is not 32 hex digits");
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
+		    "argument \"id\" is not 32 hex digits");
 		return;
 	}
 	err = store_key_get(call->face->store, &id, &key, &fail);

@@ -113,7 +113,7 @@ verify_start(struct command_call *call)
 	if (p->kept_number <= 0 || *colon != ':' ||
 	    strlen(colon + 1) != 2 * sizeof(p->kept) ||
 	    !hex_parse(colon + 1, p->kept, sizeof(p->kept)))
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
 		    "the head must be NUMBER:HASH, as history verify prints "
 		    "it");
 }

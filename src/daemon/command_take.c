@@ -32,7 +32,7 @@ zone_of(struct command_call *call, char zone[ZONE_TEXT])
 
 	if (dnsname_parse(arg_text(call, "zone"), wire, &len, &fail) !=
 	    KSM_OK) {
-		command_fail(call, CTL_FAILED, "bad-argument", NULL, "%s",
+		command_fail(call, CTL_USAGE, "bad-argument", NULL, "%s",
 		    fail.text);
 		return false;
 	}
@@ -215,7 +215,7 @@ tags_want(struct command_call *call, struct take_want *want)
 	if (low == high && want->tag_low <= want->tag_high &&
 	    modulo == rest && (!modulo || want->tag_rest < want->tag_modulo))
 		return true;
-	command_fail(call, CTL_FAILED, "bad-argument", NULL,
+	command_fail(call, CTL_USAGE, "bad-argument", NULL,
 	    "a range of key tags is a low and a high one, and a modulo a "
 	    "number and a rest below it");
 	return false;
@@ -249,8 +249,8 @@ take_start(struct command_call *call)
 	if (consumer != NULL)
 		(void)consumer_find(consumer, &want.consumer);
 	if (count > TAKE_MOST) {
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "take: argument \"count\" must be 1 to %d", TAKE_MOST);
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
+		    "argument \"count\" must be 1 to %d", TAKE_MOST);
 		return;
 	}
 	want.count = (size_t)count;

@@ -187,16 +187,15 @@ args_check(struct command_call *call)
 			if (strcmp(c->args[i].name, name) == 0)
 				break;
 		if (i == c->nargs) {
-			command_fail(call, CTL_FAILED, "bad-argument", NULL,
-			    "%s: unknown argument \"%.64s\"; known: %s",
-			    c->name, name, known[0] != '\0' ? known : "none");
+			command_fail(call, CTL_USAGE, "bad-argument", NULL,
+			    "unknown argument \"%.64s\"; known: %s", name,
+			    known[0] != '\0' ? known : "none");
 			return false;
 		}
 		expected = arg_expected(c->args[i].type, value);
 		if (expected != NULL) {
-			command_fail(call, CTL_FAILED, "bad-argument", NULL,
-			    "%s: argument \"%s\" must be %s", c->name, name,
-			    expected);
+			command_fail(call, CTL_USAGE, "bad-argument", NULL,
+			    "argument \"%s\" must be %s", name, expected);
 			return false;
 		}
 	}
@@ -204,9 +203,8 @@ args_check(struct command_call *call)
 		if (!c->args[i].required ||
 		    json_object_get(call->args, c->args[i].name) != NULL)
 			continue;
-		command_fail(call, CTL_FAILED, "bad-argument", NULL,
-		    "%s: argument \"%s\" is missing", c->name,
-		    c->args[i].name);
+		command_fail(call, CTL_USAGE, "bad-argument", NULL,
+		    "argument \"%s\" is missing", c->args[i].name);
 		return false;
 	}
 	return true;

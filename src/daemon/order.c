@@ -349,12 +349,21 @@ engine_key_return(struct engine *e, const struct key_id *id,
 	return key_retire(e, id, true, reason, who, fail);
 }
 
+static void
+pool_named(char *list, size_t size, const char *name)
+{
+	size_t used = strlen(list);
+
+	(void)snprintf(list + used, size - used, "%s%.120s",
+	    used == 0 ? "" : ", ", name);
+}
+
 enum ksm_err
 order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
     struct ksm_fail *fail)
 {
-	char named[1024] = "", name[400];
-	size_t fits = 0, likely = 0;
+	char there[1024] = "", likely[1024] = "", name[400];
+	size_t fits = 0;
 
 	if (conf_policy_find(&e->conf, want->policy) == NULL)
 		return ksm_failf(fail, KSM_ENOENT,
@@ -362,38 +371,37 @@ order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
 		    want->policy);
 	for (size_t i = 0; i < e->plan.npools; i++) {
 		const struct plan_pool *p = &e->plan.pools[i];
-		size_t used = strlen(named);
 
 		if (strcmp(p->policy, want->policy) != 0 ||
 		    (want->repository != NULL &&
 			strcmp(p->repository, want->repository) != 0))
 			continue;
-		if (p->role == want->role) {
-			likely++;
-			if (want->alg == 0 || p->alg == want->alg) {
-				fits++;
-				*out = i;
-			}
-		}
 		dispatch_pool_name(p, name);
-		(void)snprintf(named + used, sizeof(named) - used, "%s%.120s",
-		    used == 0 ? "" : ", ", name);
+		pool_named(there, sizeof(there), name);
+		if (p->role != want->role)
+			continue;
+		pool_named(likely, sizeof(likely), name);
+		if (want->alg == 0 || p->alg == want->alg) {
+			fits++;
+			*out = i;
+		}
 	}
 	if (fits == 1)
 		return KSM_OK;
-	if (named[0] == '\0')
+	if (there[0] == '\0')
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "policy %.100s has no pool%s%.100s; `ksmctl plan` names "
 		    "the pools",
 		    want->policy,
 		    want->repository == NULL ? "" : " in repository ",
 		    want->repository == NULL ? "" : want->repository);
+	if (fits > 1)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "there are several such pools, name the algorithm or "
+		    "repository: %.400s", likely);
 	return ksm_failf(fail, KSM_EREFUSED,
-	    fits > 1 || likely > 1
-		? "there are several such pools, name the algorithm or "
-		  "repository: %.400s"
-		: "there is no such pool; there are: %.400s",
-	    named);
+	    "there is no such pool; there are: %.400s",
+	    likely[0] == '\0' ? there : likely);
 }
 
 enum ksm_err

@@ -263,7 +263,7 @@ head=$(sed -n 's/^head //p' "$dir/out")
 check "with a head that was kept" ctl history verify --head "$head"
 exits 1 "with another" ctl history verify --head \
     "1:0000000000000000000000000000000000000000000000000000000000000000"
-exits 2 "with none" ctl history verify --head nonsense
+exits 64 "with none" ctl history verify --head nonsense
 check "database check" ctl database check
 check "database backup" ctl database backup "$dir/copy.db"
 equal "the copy is whole" \
