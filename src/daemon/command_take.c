@@ -26,12 +26,21 @@
 static bool
 zone_of(struct command_call *call, char zone[ZONE_TEXT])
 {
+	const char *text = arg_text(call, "zone");
 	uint8_t wire[DNSNAME_WIRE];
 	struct ksm_fail fail;
 	size_t len;
 
-	if (dnsname_parse(arg_text(call, "zone"), wire, &len, &fail) !=
-	    KSM_OK) {
+	/* DNS would have it as octets that no other program shows like this. */
+	for (const char *c = text; *c != '\0'; c++)
+		if (((unsigned char)*c & 0x80) != 0) {
+			command_fail(call, CTL_USAGE, "bad-argument", NULL,
+			    "zone %.200s: DNS has such names as A-labels "
+			    "(xn--...); an octet above 127 that is really "
+			    "meant is written \\DDD", text);
+			return false;
+		}
+	if (dnsname_parse(text, wire, &len, &fail) != KSM_OK) {
 		command_fail(call, CTL_USAGE, "bad-argument", NULL, "%s",
 		    fail.text);
 		return false;

@@ -301,8 +301,13 @@ take_proved(struct engine *e, struct take *t, const struct errand_state *s)
 		t->step = TAKE_PROVEN;
 		return;
 	}
+	if (s->failed)
+		(void)snprintf(text, sizeof(text),
+		    "repository %.127s: %.250s; `ksmctl repository list` tells "
+		    "how it stands",
+		    take_repository(t), s->text);
 	if (t->lent || s->failed) {
-		take_fail(e, t, KSM_EREFUSED, s->failed ? s->text : text);
+		take_fail(e, t, KSM_EREFUSED, text);
 		return;
 	}
 	for (size_t i = 0; i < t->nkeys; i++) {

@@ -727,9 +727,16 @@ repo_closed(struct engine *e, const struct plan_pool *p, char out[512])
 		(void)snprintf(out, 512, "repository %s is not configured any "
 		    "more", p->repository);
 	else if (!repo_usable(r))
-		(void)snprintf(out, 512, "repository %s is %s: %s", r->name,
+		(void)snprintf(out, 512,
+		    "repository %.100s is %s: %.160s; %s `ksmctl repository "
+		    "resume %.100s`",
+		    r->name,
 		    r->row.trouble == TROUBLE_PARKED ? "parked" : "alien",
-		    r->row.reason);
+		    r->row.reason,
+		    r->row.trouble == TROUBLE_PARKED
+			? "put the PIN right, then"
+			: "put the token right, then",
+		    r->name);
 	else
 		return false;
 	return true;

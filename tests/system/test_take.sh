@@ -78,6 +78,10 @@ equal "a KSK's flags and tags" "$ksk" true
 
 # ---- wrong uses ---------------------------------------------------------------
 
+exits 64 "letters that DNS has not" ctl take --policy default \
+    --zone "$(printf 'm\303\274nchen.example')" --role KSK
+says "and what is meant" "A-labels .xn--" "$dir/out"
+exits 64 "too many" ctl take --policy default --zone a.example --role KSK --count 1001
 exits 64 "a zone that is none" ctl take --policy default --zone a..b --role KSK
 exits 64 "no role" ctl take --policy default --zone example.com
 exits 64 "a consumer that is none" ctl take --policy default --zone example.com --role KSK --for djbdns
