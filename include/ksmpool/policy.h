@@ -155,6 +155,7 @@ struct conf_policy {
 	 * is an owner of its own. As zones without OwnerFile.
 	 */
 	int64_t owners;
+	int64_t purge; /* s that a retired key is kept; 0: no such time */
 	struct conf_key *keys;
 	size_t nkeys;
 	int64_t line;

@@ -154,8 +154,7 @@ static const struct xml_rule rules[K__COUNT] = {
 	QUICK(K_RETIRE, "RetireSafety", K_KEYS),
 	QUICK(K_PUBLISH, "PublishSafety", K_KEYS),
 	[K_SHARE] = { "ShareKeys", K_KEYS, XML_PRESENCE, .lo = 0 },
-	[K_PURGE] = { "Purge", K_KEYS, XML_DURATION, XML_QUICK | XML_UNUSED,
-	    .lo = 0 },
+	[K_PURGE] = { "Purge", K_KEYS, XML_DURATION, XML_QUICK, .lo = 0 },
 	KEY_RULES(K_KSK, "KSK", "KskRollType", ksk_rolls),
 	KEY_RULES(K_ZSK, "ZSK", "ZskRollType", zsk_rolls),
 	KEY_RULES(K_CSK, "CSK", "CskRollType", csk_rolls),
@@ -407,6 +406,8 @@ on_close(void *ctx, const struct xml_node *n)
 		c->policies[c->npolicies - 1].passthrough = true;
 	else if (n->id == K_SHARE && k->in_policy)
 		c->policies[c->npolicies - 1].share_keys = true;
+	else if (n->id == K_PURGE && k->in_policy && n->ok)
+		c->policies[c->npolicies - 1].purge = n->number;
 	else if (n->id == K_POLICY)
 		k->in_policy = false;
 	if (base == -1)

@@ -308,10 +308,11 @@ policies_json(const struct loaded *l)
 			    "line", (json_int_t)k->line));
 		}
 		(void)json_array_append_new(list, json_pack(
-		    "{s:o, s:b, s:b, s:I, s:I, s:o, s:I}",
+		    "{s:o, s:b, s:b, s:I, s:I, s:I, s:o, s:I}",
 		    "name", ctl_text(p->name),
 		    "passthrough", (int)p->passthrough,
 		    "shared", (int)p->share_keys,
+		    "purge_s", (json_int_t)p->purge,
 		    "zones", (json_int_t)p->zones,
 		    "owners", (json_int_t)p->owners, "keys", keys,
 		    "line", (json_int_t)p->line));
@@ -323,9 +324,9 @@ policies_json(const struct loaded *l)
 		if (conf_policy_find(c, n->policy) != NULL)
 			continue;
 		(void)json_array_append_new(list, json_pack(
-		    "{s:o, s:b, s:b, s:I, s:I, s:[], s:n}",
+		    "{s:o, s:b, s:b, s:I, s:I, s:I, s:[], s:n}",
 		    "name", ctl_text(n->policy), "passthrough", 0,
-		    "shared", 0, "zones", (json_int_t)n->zones,
+		    "shared", 0, "purge_s", (json_int_t)0, "zones", (json_int_t)n->zones,
 		    "owners", (json_int_t)n->zones, "keys", "line"));
 	}
 	return list;

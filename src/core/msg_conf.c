@@ -235,11 +235,12 @@ policy_out(const struct conf_policy *p)
 			return NULL;
 		}
 	}
-	return json_pack("{s:i, s:s, s:o, s:b, s:b, s:I, s:I, s:o, s:I}",
+	return json_pack("{s:i, s:s, s:o, s:b, s:b, s:I, s:I, s:I, s:o, s:I}",
 	    "v", MSG_CONF_VERSION, "type", "policy",
 	    "name", text_out(p->name),
 	    "passthrough", (int)p->passthrough,
 	    "share_keys", (int)p->share_keys,
+	    "purge", (json_int_t)p->purge,
 	    "zones", (json_int_t)p->zones,
 	    "owners", (json_int_t)p->owners, "keys", keys,
 	    "line", (json_int_t)p->line);
@@ -706,16 +707,17 @@ policy_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 {
 	int v, passthrough, share;
 	const char *name, *type;
-	json_int_t zones, owners, line;
+	json_int_t purge, zones, owners, line;
 	struct conf_policy *p;
 	json_error_t where;
 	enum ksm_err err;
 	json_t *keys;
 
 	if (json_unpack_ex(root, &where, JSON_STRICT,
-	    "{s:i, s:s, s:s, s:b, s:b, s:I, s:I, s:o, s:I !}",
+	    "{s:i, s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:I !}",
 	    "v", &v, "type", &type, "name", &name,
 	    "passthrough", &passthrough, "share_keys", &share,
+	    "purge", &purge,
 	    "zones", &zones, "owners", &owners, "keys", &keys,
 	    "line", &line) == -1)
 		return ksm_failf(fail, KSM_EPROTO, "policy: %s", where.text);
@@ -723,6 +725,7 @@ policy_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 		return ksm_failf(fail, KSM_EPROTO, "more than %d policies",
 		    POLICIES_MAX);
 	const struct range ranges[] = {
+		{ "purge", purge, 0, INT64_MAX },
 		{ "zones", zones, 0, INT64_MAX },
 		{ "owners", owners, 0, zones },
 		{ "line", line, 0, INT64_MAX },
@@ -740,6 +743,7 @@ policy_in(struct conf *c, json_t *root, struct ksm_fail *fail)
 		return ksm_failf(fail, KSM_ENOMEM, "out of memory");
 	p->passthrough = passthrough != 0;
 	p->share_keys = share != 0;
+	p->purge = purge;
 	p->zones = zones;
 	p->owners = owners;
 	p->line = line;

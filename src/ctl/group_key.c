@@ -41,6 +41,8 @@ static const struct ctl_option retire_options[] = { OPTION_REASON };
 
 static const struct ctl_option destroy_options[] = {
 	OPTION_REASON,
+	{ "before-purge", NULL, OPTION_FLAG, "before_purge",
+	    "retired ones, too, that Purge still keeps" },
 	OPTION_YES,
 	OPTION_DRY_RUN,
 };

@@ -71,6 +71,8 @@ print_key(FILE *out, const json_t *doc)
 	fact(out, "since", doc_text_or(k, "since", "unknown"));
 	if (doc_known(k, "why"))
 		fact(out, "because", doc_text(k, "why"));
+	if (doc_known(k, "kept_until"))
+		fact(out, "kept until", doc_text(k, "kept_until"));
 	fact(out, "policy", doc_text(k, "policy"));
 	fact(out, "role", doc_text(k, "role"));
 	fact(out, "repository", doc_text(k, "repository"));

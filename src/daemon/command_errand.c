@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ksmpool/clock.h"
+#include "ksmpool/duration.h"
 
 #define FOUND_PAGE     200
 #define PROGRESS_EVERY 250 /* ms */
@@ -648,6 +649,27 @@ clean_poll(struct command_call *call)
 
 /* ---- key destroy ------------------------------------------------------ */
 
+/* Zones may have signatures of it in caches; "": it need not be kept. */
+static enum ksm_err
+kept_text(struct command_call *call, const struct store_key *key,
+    char out[512], struct ksm_fail *fail)
+{
+	char since[TIME_TEXT], end[TIME_TEXT];
+	ksm_time until;
+	enum ksm_err err = key_kept_until(call, key, &until, fail);
+
+	out[0] = '\0';
+	if (err != KSM_OK || until <= clock_wall())
+		return err;
+	time_format(key->since, since);
+	time_format(until, end);
+	(void)snprintf(out, 512,
+	    "it is retired since %s and kept until %s, as Purge of policy "
+	    "%.200s says; --before-purge destroys it now",
+	    since, end, key->pool.policy);
+	return KSM_OK;
+}
+
 static bool
 destroy_one(struct command_call *call, const char *text, bool dry)
 {
@@ -655,6 +677,7 @@ destroy_one(struct command_call *call, const char *text, bool dry)
 	struct ksm_fail fail = { .text = "" };
 	struct store_key *key = calloc(1, sizeof(*key));
 	const char *why = "no such key";
+	char kept[512] = "";
 	struct key_id id;
 	enum ksm_err err;
 	bool ok = true;
@@ -672,6 +695,15 @@ destroy_one(struct command_call *call, const char *text, bool dry)
 	}
 	if (err == KSM_OK)
 		why = key_state_destroy_not(key->state);
+	if (err == KSM_OK && why == NULL && !arg_bool(call, "before_purge")) {
+		err = kept_text(call, key, kept, &fail);
+		if (err != KSM_OK) {
+			fail_err(call, err, "failed", &fail);
+			ok = false;
+			goto out;
+		}
+		why = kept[0] == '\0' ? NULL : kept;
+	}
 	if (dry || why != NULL)
 		item_send(call, "keys",
 		    json_pack("{s:o, s:b, s:o, s:o}", "id", ctl_text(text),
@@ -797,6 +829,7 @@ static const struct command_arg clean_args[] = {
 static const struct command_arg destroy_args[] = {
 	{ "ids", ARG_IDS, true },
 	{ "reason", ARG_TEXT, true },
+	{ "before_purge", ARG_BOOL, false },
 	{ "dry_run", ARG_BOOL, false },
 };
 

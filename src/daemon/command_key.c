@@ -203,6 +203,24 @@ out:
 	free(page);
 }
 
+enum ksm_err
+key_kept_until(struct command_call *call, const struct store_key *k,
+    ksm_time *until, struct ksm_fail *fail)
+{
+	const struct conf_policy *p =
+	    conf_policy_find(engine_conf(call->face->engine), k->pool.policy);
+	int64_t zones = 0;
+	enum ksm_err err;
+
+	*until = 0;
+	if (k->state != KEY_RETIRED || p == NULL || p->purge <= 0)
+		return KSM_OK;
+	err = store_handout_zones(call->face->store, &k->id, &zones, fail);
+	if (err == KSM_OK && zones > 0)
+		*until = k->since + p->purge;
+	return err;
+}
+
 static void
 key_show_start(struct command_call *call)
 {
@@ -211,7 +229,8 @@ key_show_start(struct command_call *call)
 	struct key_id id;
 	enum ksm_err err;
 	int64_t total = 0;
-	json_t *zones;
+	ksm_time kept = 0;
+	json_t *zones, *whole;
 
 	if (!key_id_parse(arg_text(call, "id"), &id)) {
 		command_fail(call, CTL_USAGE, "bad-argument", NULL,
@@ -225,10 +244,15 @@ key_show_start(struct command_call *call)
 		    "no key with id %s", arg_text(call, "id"));
 	else if (err != KSM_OK)
 		fail_err(call, err, "unknown-key", &fail);
+	else if ((err = key_kept_until(call, &key, &kept, &fail)) != KSM_OK)
+		fail_err(call, err, "failed", &fail);
 	else {
 		zones = handout_zones_json(call, &id, &total);
+		whole = key_json_whole(&key);
+		(void)json_object_set_new(whole, "kept_until",
+		    kept == 0 ? json_null() : time_json(kept));
 		result_send(call, CTL_OK,
-		    json_pack("{s:o, s:o, s:I}", "key", key_json_whole(&key),
+		    json_pack("{s:o, s:o, s:I}", "key", whole,
 			"zones", zones, "zones_total", (json_int_t)total));
 	}
 }

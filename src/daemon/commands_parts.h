@@ -142,6 +142,12 @@ json_t *handouts_json(struct engine *e, bool *trouble);
 /* command_take.c: zones that have the key, some of them if there are many. */
 json_t *handout_zones_json(struct command_call *call, const struct key_id *id,
     int64_t *total);
+/*
+ * command_key.c: until when a key that was handed out and is retired is kept,
+ * as Purge of its policy says. 0: no such time.
+ */
+enum ksm_err key_kept_until(struct command_call *call,
+    const struct store_key *k, ksm_time *until, struct ksm_fail *fail);
 /* command_key.c: what every list of keys says, and all that is on record. */
 json_t *key_json(const struct store_key *k);
 /*

@@ -87,6 +87,34 @@ check "it is in the history" sh -c \
 daemon_stop
 check "token and database agree" compare
 
+# ---- Purge: two weeks -----------------------------------------------------
+
+daemon_start
+id=$(ctl --json take --policy default --zone purge.example --role ZSK |
+    jq -r '.keys[0].id')
+spare=$(ctl --json key list --state ready --role ZSK | jq -r '.keys[0].id')
+check "a key that was handed out is retired" ctl key retire "$id" --reason rolled
+check "and one that was not" ctl key retire "$spare" --reason spare
+until=$(date -u -d "$(ctl --json key show "$id" | jq -r .key.since) + 14 days" \
+    +%Y-%m-%dT%H:%M:%SZ)
+equal "until when it is kept" "$(ctl --json key show "$id" | jq -r .key.kept_until)" \
+    "$until"
+equal "the other need not be" "$(ctl --json key show "$spare" | jq .key.kept_until)" null
+exits 2 "it waits for Purge" ctl key destroy "$id" --reason test --yes
+says "until then" "kept until $until, as Purge of policy default" "$dir/out"
+exits 0 "a dry run says the same" ctl key destroy "$id" --reason test --dry-run
+says "of it" "kept until $until" "$dir/out"
+check "the other goes at once" ctl key destroy "$spare" --reason test --yes
+clock $((15 * 86400))
+check "two weeks later it goes" ctl key destroy "$id" --reason test --yes
+id=$(ctl --json take --policy default --zone stolen.example --role ZSK |
+    jq -r '.keys[0].id')
+ctl key retire "$id" --reason stolen >/dev/null || fail "retire"
+check "one that was stolen does not wait" \
+    ctl key destroy "$id" --reason stolen --before-purge --yes
+daemon_stop
+check "token and database agree" compare
+
 # ---- 2039, thirty years ------------------------------------------------
 
 zones default 7

@@ -53,6 +53,7 @@ a_file_of_2x_is_read(void **ctx)
 	assert_string_equal(p->name, "default");
 	assert_false(p->passthrough);
 	assert_false(p->share_keys);
+	assert_int_equal(p->purge, 14 * 86400);
 	assert_int_equal(p->nkeys, 2);
 	expect_key(&p->keys[0], ROLE_KSK, 8, 2048, 31536000, "KSKs");
 	expect_key(&p->keys[1], ROLE_ZSK, 8, 2048, 8035200, "ZSKs");

@@ -100,6 +100,7 @@ sample(struct conf *c)
 	p->zones = 3;
 	p->owners = 2;
 	p->share_keys = true;
+	p->purge = 1209600;
 	p->line = 4;
 	k = conf_key_add(p);
 	k->role = ROLE_ZSK;
@@ -201,6 +202,8 @@ everything_arrives_as_it_was_sent(void **ctx)
 	assert_int_equal(r->capacity, -1);
 	assert_int_equal(got.npolicies, 2);
 	assert_true(got.policies[0].share_keys);
+	assert_int_equal(got.policies[0].purge, 1209600);
+	assert_int_equal(got.policies[1].purge, 0);
 	assert_int_equal(got.policies[0].zones, 3);
 	assert_int_equal(got.policies[0].owners, 2);
 	assert_true(got.policies[1].passthrough);
@@ -366,14 +369,14 @@ bad_packets_are_refused_with_words(void **ctx)
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\"}",
 		    "passthrough" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":-1,"
+		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":-1,"
 		  "\"owners\":0,\"keys\":[],\"line\":1}", "zones is -1" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":2,"
+		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":2,"
 		  "\"owners\":3,\"keys\":[],\"line\":1}",
 		    "owners is 3, not 0 to 2" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"zones\":1,"
+		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":1,"
 		  "\"owners\":1,\"keys\":[],\"line\":1,\"more\":1}", "more" },
 		{ REPOSITORY("none", "0"), "sessions is 0" },
 		{ REPOSITORY("none", "65"), "sessions is 65" },
