@@ -734,6 +734,7 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
     enum key_state state, int64_t covered, int64_t uncovered)
 {
 	struct cover_sum *sum = ctx;
+	const struct plan_pool *p;
 
 	(void)pool_row;
 	if (strcmp(spec->repository, sum->repository) != 0)
@@ -742,15 +743,12 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 	sum->uncovered += uncovered;
 	if (state == KEY_TAKEN)
 		sum->in_use += uncovered;
-	for (size_t i = 0; state == KEY_READY && i < sum->plan->npools; i++) {
-		const struct plan_pool *p = &sum->plan->pools[i];
-
-		if (strcmp(p->policy, spec->policy) == 0 &&
-		    p->role == spec->role && p->alg == spec->alg &&
-		    p->bits == spec->bits &&
-		    strcmp(p->repository, spec->repository) == 0)
-			sum->ready[i] += covered;
-	}
+	if (state != KEY_READY)
+		return;
+	p = plan_pool_find(sum->plan, spec->policy, spec->role,
+	    spec->repository, spec->alg, spec->bits);
+	if (p != NULL)
+		sum->ready[p - sum->plan->pools] += covered;
 }
 
 /*
