@@ -230,12 +230,6 @@ closing_free(struct command_call *call)
 	call->state = NULL;
 }
 
-static int
-id_cmp(const void *a, const void *b)
-{
-	return key_id_cmp(a, b);
-}
-
 static void
 commit_start(struct command_call *call)
 {
@@ -263,7 +257,7 @@ commit_start(struct command_call *call)
 		if (key_id_parse(json_string_value(json_array_get(ids, i)),
 			&c->except[c->nexcept]))
 			c->nexcept++;
-	qsort(c->except, c->nexcept, sizeof(*c->except), id_cmp);
+	qsort(c->except, c->nexcept, sizeof(*c->except), key_id_order);
 	err = store_backup_get(call->face->store, repository,
 	    arg_text(call, "label"), &c->backup, &fail);
 	if (err == KSM_OK && c->backup.state != BACKUP_OPEN)
@@ -284,7 +278,8 @@ commit_start(struct command_call *call)
 static bool
 is_excepted(const struct closing *c, const struct key_id *id)
 {
-	return bsearch(id, c->except, c->nexcept, sizeof(*id), id_cmp) != NULL;
+	return bsearch(id, c->except, c->nexcept, sizeof(*id), key_id_order) !=
+	    NULL;
 }
 
 /* What the inventory says against it; they are in order of id. */
