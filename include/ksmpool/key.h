@@ -63,6 +63,8 @@ void key_id_format(const struct key_id *id, char out[KEY_ID_HEX]);
 /* Exactly 32 hex digits, either case. */
 bool key_id_parse(const char *hex, struct key_id *out);
 int key_id_cmp(const struct key_id *a, const struct key_id *b);
+/* The same of two struct key_id, for qsort(3) and bsearch(3). */
+int key_id_order(const void *a, const void *b);
 
 /* Any bytes <-> lower-case hex; `out` holds 2 * len + 1. */
 void hex_format(const uint8_t *bytes, size_t len, char *out);

@@ -139,7 +139,8 @@ enum ksm_err plan_make(const struct conf *c, const struct plan_what_if *what,
     struct plan *out, struct ksm_fail *fail);
 void plan_clear(struct plan *p);
 
-struct plan_pool *plan_pool_find(struct plan *p, const char *policy,
+/* NULL: there is none. Its place is what it returns less plan->pools. */
+struct plan_pool *plan_pool_find(const struct plan *p, const char *policy,
     enum key_role role, const char *repository, int alg, int bits);
 
 /* Put stock in; then plan_level works out deficit, capacity and level. */

@@ -94,6 +94,12 @@ key_id_cmp(const struct key_id *a, const struct key_id *b)
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
 }
 
+int
+key_id_order(const void *a, const void *b)
+{
+	return key_id_cmp(a, b);
+}
+
 bool
 text_fit(const char *from, char *to, size_t size)
 {

@@ -65,7 +65,7 @@ plan_objects(const struct conf_repository *r, int alg)
 }
 
 struct plan_pool *
-plan_pool_find(struct plan *p, const char *policy, enum key_role role,
+plan_pool_find(const struct plan *p, const char *policy, enum key_role role,
     const char *repository, int alg, int bits)
 {
 	for (size_t i = 0; i < p->npools; i++) {

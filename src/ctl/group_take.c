@@ -236,7 +236,8 @@ static const struct ctl_command commands[] = {
 	    OPTIONS(mark_used_options),
 	    .needs = { "zone", "reason" },
 	    .lists = { "keys" },
-	    .exits = "2   no such key, or it is neither ready nor surplus\n",
+	    .exits = "1   taken, but it is in no backup\n"
+		     "2   no such key, or it is neither ready nor surplus\n",
 	    .print = print_taken,
 	},
 	{

@@ -214,6 +214,7 @@ repository_gauges_print(FILE *out, const json_t *list, const char *field,
 				continue;
 			(void)fputs(gauges[g].name, out);
 			label(out, "{", "repository", doc_text(o, field));
+			/* some of them are true or false */
 			value(out, doc_flag(o, gauges[g].field)
 				? 1 : doc_number(o, gauges[g].field));
 		}

@@ -230,12 +230,6 @@ closing_free(struct command_call *call)
 	call->state = NULL;
 }
 
-static int
-id_cmp(const void *a, const void *b)
-{
-	return key_id_cmp(a, b);
-}
-
 static void
 commit_start(struct command_call *call)
 {
@@ -263,7 +257,7 @@ commit_start(struct command_call *call)
 		if (key_id_parse(json_string_value(json_array_get(ids, i)),
 			&c->except[c->nexcept]))
 			c->nexcept++;
-	qsort(c->except, c->nexcept, sizeof(*c->except), id_cmp);
+	qsort(c->except, c->nexcept, sizeof(*c->except), key_id_order);
 	err = store_backup_get(call->face->store, repository,
 	    arg_text(call, "label"), &c->backup, &fail);
 	if (err == KSM_OK && c->backup.state != BACKUP_OPEN)
@@ -284,7 +278,8 @@ commit_start(struct command_call *call)
 static bool
 is_excepted(const struct closing *c, const struct key_id *id)
 {
-	return bsearch(id, c->except, c->nexcept, sizeof(*id), id_cmp) != NULL;
+	return bsearch(id, c->except, c->nexcept, sizeof(*id), key_id_order) !=
+	    NULL;
 }
 
 /* What the inventory says against it; they are in order of id. */
@@ -734,6 +729,7 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
     enum key_state state, int64_t covered, int64_t uncovered)
 {
 	struct cover_sum *sum = ctx;
+	const struct plan_pool *p;
 
 	(void)pool_row;
 	if (strcmp(spec->repository, sum->repository) != 0)
@@ -742,15 +738,12 @@ cover_add(void *ctx, int64_t pool_row, const struct pool_spec *spec,
 	sum->uncovered += uncovered;
 	if (state == KEY_TAKEN)
 		sum->in_use += uncovered;
-	for (size_t i = 0; state == KEY_READY && i < sum->plan->npools; i++) {
-		const struct plan_pool *p = &sum->plan->pools[i];
-
-		if (strcmp(p->policy, spec->policy) == 0 &&
-		    p->role == spec->role && p->alg == spec->alg &&
-		    p->bits == spec->bits &&
-		    strcmp(p->repository, spec->repository) == 0)
-			sum->ready[i] += covered;
-	}
+	if (state != KEY_READY)
+		return;
+	p = plan_pool_find(sum->plan, spec->policy, spec->role,
+	    spec->repository, spec->alg, spec->bits);
+	if (p != NULL)
+		sum->ready[p - sum->plan->pools] += covered;
 }
 
 /*

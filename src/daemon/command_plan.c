@@ -156,16 +156,10 @@ out:
 static size_t
 pool_index(const struct plan *plan, const struct plan_pool *p)
 {
-	size_t i;
+	const struct plan_pool *same = plan_pool_find(plan, p->policy, p->role,
+	    p->repository, p->alg, p->bits);
 
-	for (i = 0; i < plan->npools; i++)
-		if (strcmp(plan->pools[i].policy, p->policy) == 0 &&
-		    plan->pools[i].role == p->role &&
-		    strcmp(plan->pools[i].repository, p->repository) == 0 &&
-		    plan->pools[i].alg == p->alg &&
-		    plan->pools[i].bits == p->bits)
-			break;
-	return i;
+	return same == NULL ? plan->npools : (size_t)(same - plan->pools);
 }
 
 /* -1: as configured. */

@@ -81,12 +81,6 @@ errand_append(struct engine *e, struct errand *x)
 	*at = x;
 }
 
-int
-errand_id_cmp(const void *a, const void *b)
-{
-	return key_id_cmp(a, b);
-}
-
 static struct errand *
 errand_new(struct engine *e, const struct errand_want *want)
 {
@@ -105,7 +99,7 @@ errand_new(struct engine *e, const struct errand_want *want)
 	x->nonly = want->only != NULL ? want->nonly : 0;
 	if (x->nonly > 0) {
 		memcpy(x->only, want->only, x->nonly * sizeof(*x->only));
-		qsort(x->only, x->nonly, sizeof(*x->only), errand_id_cmp);
+		qsort(x->only, x->nonly, sizeof(*x->only), key_id_order);
 	}
 	x->number = ++e->last_errand;
 	x->kind = want->kind;

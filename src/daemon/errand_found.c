@@ -116,7 +116,8 @@ found_wanted(const struct errand *x, const struct errand_found *f)
 		return false;
 	return x->only == NULL ||
 	    (f->idlen == KEY_ID_LEN && key_id_parse(f->id, &id) &&
-		bsearch(&id, x->only, x->nonly, sizeof(id), errand_id_cmp) != NULL);
+		bsearch(&id, x->only, x->nonly, sizeof(id), key_id_order) !=
+		    NULL);
 }
 
 /* Those beyond FOUND_MOST are counted, and whoever asked is told. */

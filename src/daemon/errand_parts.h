@@ -10,7 +10,6 @@
 #include "engine_parts.h"
 
 /* errand.c */
-int errand_id_cmp(const void *a, const void *b); /* struct key_id, for qsort */
 /* `why` NULL: it was done, whatever became of each id. */
 void errand_end(struct engine *e, struct repo *r, const char *why);
 /* Another worker goes on from the id in hand. */

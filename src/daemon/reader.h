@@ -17,11 +17,11 @@ struct reader;
 
 /*
  * Start ksmpool-config on `file`; with `own` it opens no file that this one
- * names, and only paths, user and log level are read. `done` is called once from the loop, with
- * what was read (the callee may take it and leave an empty conf) and KSM_OK,
- * also when the files hold faults: those are in conf->findings. Other codes:
- * the helper could not be run, died, or broke the protocol. The reader is
- * freed afterwards.
+ * names, and only paths, user and log level are read. `done` is called once
+ * from the loop, with what was read (the callee may take it and leave an empty
+ * conf) and KSM_OK, also when the files hold faults: those are in
+ * conf->findings. Other codes: the helper could not be run, died, or broke the
+ * protocol. The reader is freed afterwards.
  */
 typedef void (*reader_done_fn)(void *ctx, enum ksm_err err, struct conf *conf,
     const struct ksm_fail *fail);

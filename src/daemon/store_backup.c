@@ -175,9 +175,7 @@ store_backup_keys(struct store *st, int64_t backup_row, int64_t *cursor,
 		    len != sizeof(k->id.bytes) ||
 		    !column_text(q, 2, state, sizeof(state)) ||
 		    !key_state_find(state, &k->state)) {
-			err = ksm_failf(fail, KSM_ESTORE,
-			    "key row %lld cannot be read (%s)",
-			    (long long)sqlite3_column_int64(q, 0), st->path);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		k->covered = sqlite3_column_int(q, 3) != 0;
@@ -730,9 +728,7 @@ store_uncovered_list(struct store *st, const char *repository,
 	while (rc != SQLITE_ERROR && *n < max &&
 	    (rc = sqlite3_step(q)) == SQLITE_ROW) {
 		if (!store_key_read(q, &out[*n])) {
-			err = ksm_failf(fail, KSM_ESTORE,
-			    "key row %lld cannot be read (%s)",
-			    (long long)sqlite3_column_int64(q, 0), st->path);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		*cursor = sqlite3_column_int64(q, 0);

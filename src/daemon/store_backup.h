@@ -75,9 +75,8 @@ enum ksm_err store_backup_rollback(struct store *st, const char *repository,
 /*
  * A backup that ran by itself: covers keys with `ended` < started that begin
  * would freeze now; its label is made from `started`. `finished` 0: not told.
- * KSM_EREFUSED: started or finished lies in the future, finished
- * before started, started not after the newest committed backup's, or one is
- * open.
+ * KSM_EREFUSED: started or finished lies in the future, finished before
+ * started, started not after the newest committed backup's, or one is open.
  */
 enum ksm_err store_backup_record(struct store *st, const char *repository,
     ksm_time started, ksm_time finished, const char *note, const char *medium,
@@ -111,12 +110,12 @@ enum ksm_err store_backup_keys(struct store *st, int64_t backup_row,
  * In row order, paged. `repository` NULL: all; `pool_row` 0: of all pools.
  */
 enum ksm_err store_uncovered_list(struct store *st, const char *repository,
-    int64_t pool_row, ksm_time at, int64_t *cursor, struct store_key *out, size_t max, size_t *n,
-    struct ksm_fail *fail);
+    int64_t pool_row, ksm_time at, int64_t *cursor, struct store_key *out,
+    size_t max, size_t *n, struct ksm_fail *fail);
 
 /*
- * Per pool (by row) and state, of the same states: how many keys are covered by any
- * committed backup, and how many by none. Kept by triggers, as is what
+ * Per pool (by row) and state, of the same states: how many keys are covered
+ * by any committed backup, and how many by none. Kept by triggers, as is what
  * store_uncovered_oldest says; cheap enough for every status.
  */
 typedef void (*store_cover_fn)(void *ctx, int64_t pool_row,

@@ -325,9 +325,7 @@ store_candidates(struct store *st, const struct candidate_want *want,
 	}
 	while (*n < max && (rc = sqlite3_step(q)) == SQLITE_ROW) {
 		if (!store_key_read(q, &out[*n])) {
-			err = ksm_failf(fail, KSM_ESTORE,
-			    "key row %lld cannot be read (%s)",
-			    (long long)sqlite3_column_int64(q, 0), st->path);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		*cursor = out[*n].serial;
@@ -358,7 +356,7 @@ store_handed_out(struct store *st, int64_t *cursor, struct handed_out *out,
 		if (!store_id_read(q, 1, &out[*n].id) ||
 		    !column_text(q, 2, state, sizeof(state)) ||
 		    !key_state_find(state, &out[*n].state)) {
-			err = unreadable(st, q, fail);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		*cursor = sqlite3_column_int64(q, 0);

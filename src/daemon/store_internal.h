@@ -192,6 +192,9 @@ enum ksm_err store_change_failed(struct store *st, struct sqlite3_stmt *q,
 
 /* Columns as in KEY_COLUMNS of store_sql.c; false: it cannot be read. */
 bool store_key_read(struct sqlite3_stmt *q, struct store_key *k);
+/* What is said then: column 0 is the row of the key. */
+enum ksm_err store_key_unreadable(struct store *st, struct sqlite3_stmt *q,
+    struct ksm_fail *fail);
 /* A CKA_ID of 16 bytes in that column. */
 bool store_id_read(struct sqlite3_stmt *q, int col, struct key_id *out);
 

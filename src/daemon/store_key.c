@@ -6,8 +6,8 @@
 
 #define INTEND_TRIES 8 /* for one id; each has 96 random bits */
 
-static enum ksm_err
-unreadable(struct store *st, sqlite3_stmt *q, struct ksm_fail *fail)
+enum ksm_err
+store_key_unreadable(struct store *st, sqlite3_stmt *q, struct ksm_fail *fail)
 {
 	return ksm_failf(fail, KSM_ESTORE, "key row %lld cannot be read (%s)",
 	    (long long)sqlite3_column_int64(q, 0), st->path);
@@ -439,7 +439,7 @@ store_key_get(struct store *st, const struct key_id *id, struct store_key *out,
 	else if (rc != SQLITE_ROW)
 		err = store_failed(st, "read key", fail);
 	else if (!store_key_read(q, out))
-		err = unreadable(st, q, fail);
+		err = store_key_unreadable(st, q, fail);
 	stmt_done(q);
 	return err;
 }
@@ -461,7 +461,7 @@ store_digest_find(struct store *st, const uint8_t digest[32],
 	else if (rc != SQLITE_ROW)
 		err = store_failed(st, "find public key", fail);
 	else if (!store_id_read(q, 1, &id))
-		err = unreadable(st, q, fail);
+		err = store_key_unreadable(st, q, fail);
 	else
 		*out = id;
 	stmt_done(q);
@@ -488,7 +488,7 @@ store_keys_brief(struct store *st, const char *repository, int64_t *cursor,
 		if (!store_id_read(q, 1, &b->id) ||
 		    !state_read(q, 3, KEY_INTENDED, &b->state) ||
 		    !state_read(q, 4, KEY__STATES, &b->was)) {
-			err = unreadable(st, q, fail);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		b->serial = column_int(q, 2, 0);
@@ -537,7 +537,7 @@ store_keys_list(struct store *st, const struct key_filter *f, int64_t *cursor,
 		struct store_key *k = &out[*n];
 
 		if (!store_key_read(q, k)) {
-			err = unreadable(st, q, fail);
+			err = store_key_unreadable(st, q, fail);
 			goto out;
 		}
 		*cursor = sqlite3_column_int64(q, 0);

@@ -170,6 +170,10 @@ failed "one that cannot be run" "exit status 127"
 
 # ---- nobody waits for it ------------------------------------------------------------------
 
+# From here on hooks hang until they are let go, however slow the machine is.
+conf_hook 'timeout="PT1M"'
+check "a minute for each" ctl reload
+
 hook_is "touch '$dir/began'" 'sleep 1' 'exit 3'
 before=$(failures)
 "$build/ksmctl" --socket "$sock" take --zone zone1.default.example --role ZSK \
