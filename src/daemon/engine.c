@@ -295,7 +295,7 @@ engine_run(struct engine *e)
 	for (size_t i = 0; i < e->nrepos; i++) {
 		struct repo *r = e->repos[i];
 
-		r->hold = false; /* set again by who still waits */
+		r->hold = errand_destroys(r); /* or who still waits */
 		parked_look(e, r, &wait);
 		/* They take turns; one that waits for a key lets the other. */
 		if (!e->recover && !errand_running(r))

@@ -475,6 +475,11 @@ void errand_stuck(struct engine *e, struct repo *r);
 void errand_cut(struct engine *e, struct repo *r, const char *why);
 /* One is run, and looks wait. */
 bool errand_running(const struct repo *r);
+/*
+ * It is destroying objects, and no key is made beside it: SoftHSM tears pairs
+ * that one process makes while another removes some.
+ */
+bool errand_destroys(const struct repo *r);
 /* It needs the sessions of the others. */
 bool errand_crowded(const struct engine *e, const struct repo *r);
 /*

@@ -273,6 +273,18 @@ errand_running(const struct repo *r)
 	    !r->job.slot.stuck;
 }
 
+bool
+errand_destroys(const struct repo *r)
+{
+	const struct job *j = &r->job;
+
+	if (!errand_running(r) || j->errand == NULL || j->slot.no == 0)
+		return false;
+	return j->errand->kind == ERRAND_DESTROY ||
+	    j->errand->kind == ERRAND_SWEEP ||
+	    (j->errand->kind == ERRAND_CLEAN && j->second);
+}
+
 static const struct errand *
 errand_waiting(const struct engine *e, const struct repo *r)
 {

@@ -12,7 +12,7 @@ kasp_write "$(kasp_policy default \
     "$(kasp_key KSK 13 256 P1Y)$(kasp_key ZSK 13 256 P90D)")"
 zones default 2
 # shellcheck disable=SC2119
-conf_write
+conf_write "<LowWater>1</LowWater>" # a refill beside other programs can tear SoftHSM's pairs
 
 # one ID of a key in STATE
 one()
