@@ -207,6 +207,9 @@ consumer_write(enum consumer c, const struct consumer_key *k,
 	FILE *mem = NULL;
 	enum ksm_err err;
 
+	if ((unsigned)c >= CONSUMER__COUNT || writers[c] == NULL)
+		return ksm_failf(fail, KSM_EREFUSED,
+		    "nothing is written for no consumer");
 	err = consumer_fits(c, k->role, k->alg->number, k->single, fail);
 	if (err == KSM_OK)
 		err = consumer_names_fit(c,
@@ -215,9 +218,6 @@ consumer_write(enum consumer c, const struct consumer_key *k,
 		    fail);
 	if (err != KSM_OK)
 		return err;
-	if ((unsigned)c >= CONSUMER__COUNT || writers[c] == NULL)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "nothing is written for no consumer");
 	mem = open_memstream(&text, &len);
 	if (mem == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "no memory");

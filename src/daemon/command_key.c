@@ -244,10 +244,11 @@ key_show_start(struct command_call *call)
 		    "no key with id %s", arg_text(call, "id"));
 	else if (err != KSM_OK)
 		fail_err(call, err, "unknown-key", &fail);
-	else if ((err = key_kept_until(call, &key, &kept, &fail)) != KSM_OK)
+	else if ((err = key_kept_until(call, &key, &kept, &fail)) != KSM_OK ||
+	    (err = handout_zones_json(call, &id, &zones, &total, &fail)) !=
+		KSM_OK)
 		fail_err(call, err, "failed", &fail);
 	else {
-		zones = handout_zones_json(call, &id, &total);
 		whole = key_json_whole(&key);
 		(void)json_object_set_new(whole, "kept_until",
 		    kept == 0 ? json_null() : time_json(kept));

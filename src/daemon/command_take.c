@@ -168,7 +168,6 @@ struct taking {
 	size_t nkeys, hooks_at; /* the first whose hook may run still */
 	bool hooks;		/* what became of them is part of the answer */
 	bool again, uncovered;
-	ksm_msec said;
 };
 
 static void
@@ -280,16 +279,18 @@ mark_used_start(struct command_call *call)
 		.outside = &id,
 		.reason = arg_text(call, "reason"),
 		.who = call_actor(call) };
-	enum ksm_err err = KSM_ENOMEM;
+	enum ksm_err err = KSM_ENOENT;
 
 	if (key != NULL && key_id_parse(arg_text(call, "id"), &id))
 		err = store_key_get(call->face->store, &id, key, &fail);
 	if (key == NULL) {
 		fail_memory(call);
-	} else if (err != KSM_OK) {
+	} else if (err == KSM_ENOENT) {
 		command_fail(call, CTL_FAILED, "unknown-key",
 		    "ksmctl key list shows what there is",
 		    "no key with id %s", arg_text(call, "id"));
+	} else if (err != KSM_OK) {
+		fail_err(call, err, "failed", &fail);
 	} else if (plan_in_force(call, &conf) != NULL && zone_of(call, zone) &&
 	    home_look(call, conf, zone, &home) &&
 	    owner_known(call, zone, &home, key->pool.policy,
@@ -593,25 +594,23 @@ handout_accept_start(struct command_call *call)
 /* ---- impact --------------------------------------------------------------------- */
 
 /* Zones that have the key, at most ZONES_SHOWN of them; NULL: no memory. */
-json_t *
+enum ksm_err
 handout_zones_json(struct command_call *call, const struct key_id *id,
-    int64_t *total)
+    json_t **out, int64_t *total, struct ksm_fail *fail)
 {
 	struct handout_filter f = { .id = id };
 	struct handout *page = calloc(HANDOUT_PAGE, sizeof(*page));
 	json_t *zones = json_array(), *seen = json_object();
-	struct ksm_fail fail;
 	int64_t cursor = 0;
 	size_t n = 1;
+	enum ksm_err err = page == NULL || zones == NULL || seen == NULL
+	    ? ksm_failf(fail, KSM_ENOMEM, "no memory")
+	    : store_handout_zones(call->face->store, id, total, fail);
 
-	*total = 0;
-	if (page == NULL ||
-	    store_handout_zones(call->face->store, id, total, &fail) != KSM_OK)
-		n = 0;
-	while (n > 0 && json_array_size(zones) < ZONES_SHOWN &&
-	    store_handout_list(call->face->store, &f, &cursor, page,
-		HANDOUT_PAGE, &n, &fail) == KSM_OK)
-		for (size_t i = 0; i < n; i++) {
+	while (err == KSM_OK && n > 0 && json_array_size(zones) < ZONES_SHOWN) {
+		err = store_handout_list(call->face->store, &f, &cursor, page,
+		    HANDOUT_PAGE, &n, fail);
+		for (size_t i = 0; err == KSM_OK && i < n; i++) {
 			if (json_object_get(seen, page[i].zone) != NULL ||
 			    json_array_size(zones) == ZONES_SHOWN)
 				continue;
@@ -620,24 +619,15 @@ handout_zones_json(struct command_call *call, const struct key_id *id,
 			(void)json_array_append_new(zones,
 			    ctl_text(page[i].zone));
 		}
+	}
 	json_decref(seen);
 	free(page);
-	return zones;
-}
-
-static const struct plan_pool *
-pool_of(const struct plan *plan, const struct store_key *k)
-{
-	for (size_t i = 0; i < plan->npools; i++) {
-		const struct plan_pool *p = &plan->pools[i];
-
-		if (p->role == k->pool.role && p->alg == k->pool.alg &&
-		    p->bits == k->pool.bits &&
-		    strcmp(p->policy, k->pool.policy) == 0 &&
-		    strcmp(p->repository, k->pool.repository) == 0)
-			return p;
+	*out = zones;
+	if (err != KSM_OK) {
+		json_decref(zones);
+		*out = NULL;
 	}
-	return NULL;
+	return err;
 }
 
 /* Keys that the zones of it need: one, where they share it. */
@@ -679,8 +669,13 @@ impact_start(struct command_call *call)
 			fail_err(call, err, "unknown-key", &fail);
 		goto out;
 	}
-	p = pool_of(plan, key);
-	zones = handout_zones_json(call, &id, &total);
+	p = plan_pool_find(plan, key->pool.policy, key->pool.role,
+	    key->pool.repository, key->pool.alg, key->pool.bits);
+	err = handout_zones_json(call, &id, &zones, &total, &fail);
+	if (err != KSM_OK) {
+		fail_err(call, err, "failed", &fail);
+		goto out;
+	}
 	need = keys_needed(p, total);
 	have = p == NULL ? 0 : p->usable;
 	result_send(call, have < need ? CTL_ATTENTION : CTL_OK,

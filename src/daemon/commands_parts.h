@@ -139,9 +139,13 @@ json_t *backup_summary(struct command_call *call, const struct plan *plan,
 json_t *pause_json(const struct engine *e);
 /* command_take.c: how hand-outs stand, and whether that needs a look. */
 json_t *handouts_json(struct engine *e, bool *trouble);
-/* command_take.c: zones that have the key, some of them if there are many. */
-json_t *handout_zones_json(struct command_call *call, const struct key_id *id,
-    int64_t *total);
+/*
+ * command_take.c: zones that have the key, some of them if there are many, and
+ * how many there are.
+ */
+enum ksm_err handout_zones_json(struct command_call *call,
+    const struct key_id *id, json_t **out, int64_t *total,
+    struct ksm_fail *fail);
 /*
  * command_key.c: until when a key that was handed out and is retired is kept,
  * as Purge of its policy says. 0: no such time.

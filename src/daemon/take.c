@@ -171,7 +171,7 @@ keys_move(struct engine *e, const struct take *t, enum key_state from,
 
 /*
  * They were not handed out. When the database cannot say so now they stay
- * `taking` until handed_out_look finds them.
+ * `taking` until handouts_look finds them.
  */
 static void
 keys_back(struct engine *e, struct take *t, const char *why)

@@ -173,7 +173,7 @@ takes_store(struct engine *e, ksm_msec *wait)
 	if (!batch_stored(e, err, &fail, "record hand-outs") ||
 	    !batch_commit(e)) {
 		for (struct take *t = e->takes; t != NULL; t = t->next)
-			t->retried = true;
+			t->retried = t->step == TAKE_WRITTEN;
 		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
 		return; /* the journal has them: once more, or at a start */
 	}
