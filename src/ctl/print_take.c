@@ -83,6 +83,8 @@ print_handout_status(FILE *out, const json_t *doc)
 	fact(out, "locked", doc_flag(h, "locked") ? "yes" : "no");
 	if (doc_known(h, "reason"))
 		fact(out, "because", doc_text(h, "reason"));
+	if (doc_known(h, "next"))
+		fact(out, "next", doc_text(h, "next"));
 }
 
 void

@@ -550,14 +550,22 @@ json_t *
 handouts_json(struct engine *e, bool *trouble)
 {
 	struct handouts_view view;
+	const char *next = NULL;
 
 	engine_handouts_view(e, &view);
 	*trouble = view.reason[0] != '\0';
-	return json_pack("{s:I, s:o, s:b, s:o}",
+	if (view.locked)
+		next = "bring back what was lost and restart ksmpoold; or look "
+		       "at `ksmctl inventory`, then `ksmctl handout accept "
+		       "--reason TEXT` (ksmpoold(8), HAND-OUT JOURNAL)";
+	else if (*trouble)
+		next = "mend what is named; the next take tries again";
+	return json_pack("{s:I, s:o, s:b, s:o, s:o}",
 	    "number", (json_int_t)view.number,
 	    "journal", ctl_text(view.journal),
 	    "locked", (int)view.locked,
-	    "reason", text_or_null(view.reason));
+	    "reason", text_or_null(view.reason),
+	    "next", text_or_null(next));
 }
 
 static void

@@ -149,6 +149,7 @@ mkdir "$journal"
 daemon_start
 exits 1 "a journal that cannot be opened" ctl handout status
 says "is named" "handout.journal" "$dir/out"
+says "and what to do" "next .*handout accept --reason" "$dir/out"
 exits 0 "and everything else goes on" ctl --timeout PT60S topup --wait
 daemon_stop
 rmdir "$journal"
