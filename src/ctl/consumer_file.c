@@ -117,6 +117,35 @@ out:
 	return err;
 }
 
+/*
+ * Can a file be made there? access() says yes of /proc, and of a file system
+ * without free inodes: only a file that was made proves it.
+ */
+static enum ksm_err
+directory_try(const char *directory, struct ksm_fail *fail)
+{
+	enum ksm_err err = KSM_OK;
+	char temp[TEMP_NAME];
+	int dirfd, fd = -1;
+
+	(void)snprintf(temp, sizeof(temp), ".ksmctl-%ld", (long)getpid());
+	dirfd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd == -1)
+		return ksm_failf(fail, KSM_EREFUSED, "--directory %s: %s",
+		    directory, strerror(errno));
+	/* One left by a process of that number that was killed. */
+	if (unlinkat(dirfd, temp, 0) == 0 || errno == ENOENT)
+		fd = openat(dirfd, temp,
+		    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd == -1 || unlinkat(dirfd, temp, 0) == -1)
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "--directory %s cannot be written to: %s", directory,
+		    strerror(errno));
+	fd_close(&fd);
+	fd_close(&dirfd);
+	return err;
+}
+
 /* The longest name of a file for that zone; KSM_EREFUSED: it does not fit. */
 static enum ksm_err
 name_check(const char *zone, const char *directory, struct ksm_fail *fail)
@@ -153,6 +182,7 @@ consumer_place_check(enum consumer c, const char *zone, const char *directory,
     struct ksm_fail *fail)
 {
 	bool files = c == CONSUMER_BIND || c == CONSUMER_POWERDNS;
+	enum ksm_err err;
 	struct stat sb;
 
 	if (directory == NULL && c == CONSUMER_BIND)
@@ -166,10 +196,9 @@ consumer_place_check(enum consumer c, const char *zone, const char *directory,
 	if (stat(directory, &sb) == 0 && !S_ISDIR(sb.st_mode))
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "--directory %s is no directory", directory);
-	if (access(directory, W_OK | X_OK) != 0)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "--directory %s cannot be written to: %s", directory,
-		    strerror(errno));
+	err = directory_try(directory, fail);
+	if (err != KSM_OK)
+		return err;
 	return name_check(zone, directory, fail);
 }
 
