@@ -362,7 +362,7 @@ enum ksm_err
 order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
     struct ksm_fail *fail)
 {
-	char there[1024] = "", likely[1024] = "", name[400];
+	char there[1024] = "", likely[1024] = "", meant[1024] = "", name[400];
 	size_t fits = 0;
 
 	if (conf_policy_find(&e->conf, want->policy) == NULL)
@@ -382,6 +382,7 @@ order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
 			continue;
 		pool_named(likely, sizeof(likely), name);
 		if (want->alg == 0 || p->alg == want->alg) {
+			pool_named(meant, sizeof(meant), name);
 			fits++;
 			*out = i;
 		}
@@ -398,7 +399,7 @@ order_pool_find(struct engine *e, const struct pool_words *want, size_t *out,
 	if (fits > 1)
 		return ksm_failf(fail, KSM_EREFUSED,
 		    "there are several such pools, name the algorithm or "
-		    "repository: %.400s", likely);
+		    "repository: %.400s", meant);
 	return ksm_failf(fail, KSM_EREFUSED,
 	    "there is no such pool; there are: %.400s",
 	    likely[0] == '\0' ? there : likely);
