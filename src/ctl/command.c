@@ -391,6 +391,22 @@ consumer_check(const char *value, struct ksm_fail *fail)
 	    known);
 }
 
+/*
+ * The DNS knows no UTF-8: who types a name with an umlaut means its A-label,
+ * and would get a key for a zone that nobody has.
+ */
+static enum ksm_err
+zone_ascii(const char *value, struct ksm_fail *fail)
+{
+	for (const char *p = value; *p != '\0'; p++)
+		if ((uint8_t)*p >= 0x80)
+			return ksm_failf(fail, KSM_EREFUSED,
+			    "'%.300s' has bytes that are not ASCII: write "
+			    "the A-label (xn--...), or such an octet as \\DDD",
+			    value);
+	return KSM_OK;
+}
+
 /* A value of an option or operand into the request. */
 static enum ksm_err
 value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
@@ -487,7 +503,9 @@ value_put(struct ctl_call *call, const struct ctl_option *o, const char *value,
 	case OPTION_TAG_MODULO:
 		return tags_put(call, o, value, fail);
 	case OPTION_ZONE:
-		err = dnsname_parse(value, wire, &len, fail);
+		err = zone_ascii(value, fail);
+		if (err == KSM_OK)
+			err = dnsname_parse(value, wire, &len, fail);
 		break;
 	case OPTION_CONSUMER:
 		err = consumer_check(value, fail);

@@ -57,11 +57,14 @@ unspent "a directory that is none" "is no directory" \
     bind zone0.default.example "$conf"
 unspent "one that is not there" "No such file" \
     bind zone0.default.example "$dir/none"
+unspent "one that access() says yes of" "cannot be written to" \
+    bind zone0.default.example /proc
 label=$(printf '%063d' 0 | tr 0 _)
 hash=$(printf '%040d' 0 | sed 's/0/\\035/g')
 mkdir "$dir/keys"
 unspent "a zone that no file can be named after" "too long for the name of a file" \
     bind "$label.$label.$hash.example" "$dir/keys"
+unspent "a zone in UTF-8" "xn--" bind "münchen.example" "$dir/keys"
 as=2
 exits 0 "one that can" bind "$label.$label.example" "$dir/keys"
 
