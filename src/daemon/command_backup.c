@@ -147,15 +147,22 @@ static void
 begin_start(struct command_call *call)
 {
 	const char *repository = repository_of(call);
+	const char *label = arg_text(call, "label");
 	struct ksm_fail fail = { .text = "" };
 	struct store_backup b;
 	enum ksm_err err;
 
+	if (repository != NULL && label != NULL &&
+	    store_backup_label(label, &fail) != KSM_OK) {
+		command_fail(call, CTL_USAGE, "bad-argument", NULL, "%s",
+		    fail.text);
+		return;
+	}
 	if (repository == NULL || !repository_configured(call, repository) ||
 	    !ledger_begin(call))
 		return;
-	err = store_backup_begin(call->face->store, repository,
-	    arg_text(call, "label"), text_of(call, "note"),
+	err = store_backup_begin(call->face->store, repository, label,
+	    text_of(call, "note"),
 	    text_of(call, "medium"), clock_wall(), call_actor(call), &b, &fail);
 	err = engine_order_end(call->face->engine, err, "keep the ledger",
 	    &fail);

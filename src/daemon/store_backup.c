@@ -208,8 +208,8 @@ text_check(const char *what, const char *text, size_t size,
  * It is typed again for commit, and history has "REPOSITORY LABEL": no blanks,
  * and nothing that reads as an option.
  */
-static enum ksm_err
-label_check(const char *label, struct ksm_fail *fail)
+enum ksm_err
+store_backup_label(const char *label, struct ksm_fail *fail)
 {
 	size_t len = strlen(label);
 
@@ -436,7 +436,7 @@ store_backup_begin(struct store *st, const char *repository, const char *label,
 	if (err == KSM_OK)
 		err = text_check("medium", medium, sizeof(b.medium), fail);
 	if (err == KSM_OK && label != NULL)
-		err = label_check(label, fail);
+		err = store_backup_label(label, fail);
 	if (err == KSM_OK)
 		err = repository_row(st, repository, &c.repository, fail);
 	if (err == KSM_OK)

@@ -49,6 +49,9 @@ struct store_backup {
 	int64_t skipped; /* destroyed in between, or excepted */
 };
 
+/* KSM_EREFUSED: it can be no label, with words. */
+enum ksm_err store_backup_label(const char *label, struct ksm_fail *fail);
+
 /*
  * Freeze every made, ready, surplus, taking, taken and retired key of the
  * repository. `label` NULL: one is made from the time. KSM_EBUSY: a backup of

@@ -55,6 +55,7 @@ check "begin" ctl backup begin --label monday --note "weekly tape"
 says "and says what was done" "monday: 6 keys are frozen.*backup show monday" \
     "$dir/out"
 says "and what to do next" "then: ksmctl backup commit monday$" "$dir/out"
+exits 64 "no label has blanks" ctl backup begin --label 'a b'
 exits 2 "a second one is refused" ctl backup begin
 says "and the open one is named" "monday" "$dir/out"
 zones default 5

@@ -80,7 +80,7 @@ equal "a KSK's flags and tags" "$ksk" true
 
 exits 64 "letters that DNS has not" ctl take --policy default \
     --zone "$(printf 'm\303\274nchen.example')" --role KSK
-says "and what is meant" "A-labels .xn--" "$dir/out"
+says "and what is meant" "A-label .xn--" "$dir/out"
 exits 64 "too many" ctl take --policy default --zone a.example --role KSK --count 1001
 exits 64 "a zone that is none" ctl take --policy default --zone a..b --role KSK
 exits 64 "no role" ctl take --policy default --zone example.com
