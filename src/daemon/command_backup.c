@@ -162,8 +162,8 @@ begin_start(struct command_call *call)
 	    !ledger_begin(call))
 		return;
 	err = store_backup_begin(call->face->store, repository, label,
-	    text_of(call, "note"),
-	    text_of(call, "medium"), clock_wall(), call_actor(call), &b, &fail);
+	    text_of(call, "note"), text_of(call, "medium"), clock_wall(),
+	    call_actor(call), &b, &fail);
 	err = engine_order_end(call->face->engine, err, "keep the ledger",
 	    &fail);
 	if (err != KSM_OK) {

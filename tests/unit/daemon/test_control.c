@@ -587,6 +587,14 @@ backup_invent(const char *repository, const char *label,
 }
 
 enum ksm_err
+store_backup_label(const char *label, struct ksm_fail *fail)
+{
+	(void)label;
+	(void)fail;
+	return KSM_OK;
+}
+
+enum ksm_err
 store_backup_begin(struct store *st, const char *repository,
     const char *label, const char *note, const char *medium, ksm_time now,
     struct store_actor who, struct store_backup *out, struct ksm_fail *fail)
