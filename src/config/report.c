@@ -326,7 +326,8 @@ policies_json(const struct loaded *l)
 		(void)json_array_append_new(list, json_pack(
 		    "{s:o, s:b, s:b, s:I, s:I, s:I, s:[], s:n}",
 		    "name", ctl_text(n->policy), "passthrough", 0,
-		    "shared", 0, "purge_s", (json_int_t)0, "zones", (json_int_t)n->zones,
+		    "shared", 0, "purge_s", (json_int_t)0,
+		    "zones", (json_int_t)n->zones,
 		    "owners", (json_int_t)n->zones, "keys", "line"));
 	}
 	return list;

@@ -61,9 +61,11 @@ a_file_of_2x_is_read(void **ctx)
 	assert_int_equal(p->keys[0].standby, 1);
 	assert_false(p->keys[1].manual_rollover);
 	p = &c.policies[1];
+	assert_int_equal(p->purge, 0);
 	assert_true(p->share_keys);
 	expect_key(&p->keys[0], ROLE_CSK, 13, 256, 0, "ZSKs");
 	assert_true(c.policies[2].passthrough);
+	assert_null(strstr(said(&c, "no effect here")->value, "Purge"));
 	conf_clear(&c);
 }
 

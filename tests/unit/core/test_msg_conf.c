@@ -369,14 +369,21 @@ bad_packets_are_refused_with_words(void **ctx)
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\"}",
 		    "passthrough" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":-1,"
+		  "\"passthrough\":false,\"share_keys\":false,"
+		  "\"purge\":-1,\"zones\":0,"
+		  "\"owners\":0,\"keys\":[],\"line\":1}", "purge is -1" },
+		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
+		  "\"passthrough\":false,\"share_keys\":false,"
+		  "\"purge\":0,\"zones\":-1,"
 		  "\"owners\":0,\"keys\":[],\"line\":1}", "zones is -1" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":2,"
+		  "\"passthrough\":false,\"share_keys\":false,"
+		  "\"purge\":0,\"zones\":2,"
 		  "\"owners\":3,\"keys\":[],\"line\":1}",
 		    "owners is 3, not 0 to 2" },
 		{ "{\"v\":1,\"type\":\"policy\",\"name\":\"p\","
-		  "\"passthrough\":false,\"share_keys\":false,\"purge\":0,\"zones\":1,"
+		  "\"passthrough\":false,\"share_keys\":false,"
+		  "\"purge\":0,\"zones\":1,"
 		  "\"owners\":1,\"keys\":[],\"line\":1,\"more\":1}", "more" },
 		{ REPOSITORY("none", "0"), "sessions is 0" },
 		{ REPOSITORY("none", "65"), "sessions is 65" },
