@@ -61,7 +61,7 @@ print_key(FILE *out, const json_t *doc)
 {
 	const json_t *k = json_object_get(doc, "key");
 	const json_t *zones = json_object_get(doc, "zones"), *z;
-	struct notes n = { .text = "" };
+	struct notes n = { .text = "" }, kept = { .text = "" };
 	size_t i;
 
 	fact(out, "id", doc_text(k, "id"));
@@ -71,8 +71,11 @@ print_key(FILE *out, const json_t *doc)
 	fact(out, "since", doc_text_or(k, "since", "unknown"));
 	if (doc_known(k, "why"))
 		fact(out, "because", doc_text(k, "why"));
-	if (doc_known(k, "kept_until"))
-		fact(out, "kept until", doc_text(k, "kept_until"));
+	if (doc_known(k, "kept_until")) {
+		notes_add(&kept, "%s, Purge of policy %s",
+		    doc_text(k, "kept_until"), doc_text(k, "policy"));
+		fact(out, "kept until", kept.text);
+	}
 	fact(out, "policy", doc_text(k, "policy"));
 	fact(out, "role", doc_text(k, "role"));
 	fact(out, "repository", doc_text(k, "repository"));

@@ -665,7 +665,8 @@ kept_text(struct command_call *call, const struct store_key *key,
 	time_format(until, end);
 	(void)snprintf(out, 512,
 	    "it is retired since %s and kept until %s, as Purge of policy "
-	    "%.200s says; --before-purge destroys it now",
+	    "%.200s says; one that must go at once, as it is compromised, goes "
+	    "with --before-purge",
 	    since, end, key->pool.policy);
 	return KSM_OK;
 }

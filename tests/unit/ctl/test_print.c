@@ -536,6 +536,24 @@ each_key_has_its_own_answer(void **ctx)
 }
 
 static void
+a_key_that_is_kept_says_until_when(void **ctx)
+{
+#define KEY(until)                                                     \
+	"{'key':{'id':'" ID "','state':'retired','policy':'lab',"      \
+	"'kept_until':" until "},'zones':['a.example'],'zones_total':1}"
+	char *kept = printed(print_key, KEY("'2026-12-09T13:00:00Z'")),
+	     *free_to_go = printed(print_key, KEY("null"));
+#undef KEY
+
+	(void)ctx;
+	assert_non_null(strstr(kept,
+	    "kept until     2026-12-09T13:00:00Z, Purge of policy lab\n"));
+	assert_null(strstr(free_to_go, "kept until"));
+	free(kept);
+	free(free_to_go);
+}
+
+static void
 an_inventory_counts_what_there_is_and_lists_what_is_odd(void **ctx)
 {
 	(void)ctx;
@@ -600,6 +618,7 @@ main(void)
 		cmocka_unit_test(a_backup_that_is_begun_says_what_to_type),
 		cmocka_unit_test(keys_in_no_backup_have_a_sum_for_each_pool),
 		cmocka_unit_test(each_key_has_its_own_answer),
+		cmocka_unit_test(a_key_that_is_kept_says_until_when),
 		cmocka_unit_test(
 		    an_inventory_counts_what_there_is_and_lists_what_is_odd),
 		cmocka_unit_test(a_broken_chain_names_its_first_fault),
