@@ -203,21 +203,42 @@ out:
 	free(page);
 }
 
+/*
+ * May a zone have signed with it? Not with a key that came back unused, unless
+ * an operator had said that a zone uses it.
+ */
+static enum ksm_err
+key_was_used(struct command_call *call, const struct store_key *k, bool *used,
+    struct ksm_fail *fail)
+{
+	size_t len = strlen(KEY_RETURNED_WHY);
+	int64_t zones = 0;
+	enum ksm_err err;
+
+	if (strncmp(k->why, KEY_RETURNED_WHY, len) == 0)
+		return store_handout_outside(call->face->store, &k->id, used,
+		    fail);
+	err = store_handout_zones(call->face->store, &k->id, &zones, fail);
+	*used = zones > 0;
+	return err;
+}
+
 enum ksm_err
 key_kept_until(struct command_call *call, const struct store_key *k,
     ksm_time *until, struct ksm_fail *fail)
 {
 	const struct conf_policy *p =
 	    conf_policy_find(engine_conf(call->face->engine), k->pool.policy);
-	int64_t zones = 0;
+	bool used = false;
 	enum ksm_err err;
 
 	*until = 0;
 	if (k->state != KEY_RETIRED || p == NULL || p->purge <= 0)
 		return KSM_OK;
-	err = store_handout_zones(call->face->store, &k->id, &zones, fail);
-	if (err == KSM_OK && zones > 0)
-		*until = k->since + p->purge;
+	err = key_was_used(call, k, &used, fail);
+	if (err == KSM_OK && used &&
+	    __builtin_add_overflow(k->since, p->purge, until))
+		*until = INT64_MAX;
 	return err;
 }
 

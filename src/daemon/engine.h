@@ -201,10 +201,14 @@ void engine_pause_view(const struct engine *e, struct store_pause *out);
 enum ksm_err engine_clock_accept(struct engine *e, const char *reason,
     struct store_actor who, ksm_time *before, struct ksm_fail *fail);
 
+/* The reason of a key that came back begins so; no other taken key has it. */
+#define KEY_RETURNED_WHY "unused: "
+
 /*
  * ready, surplus, taken -> retired: never handed out again, kept until it is
  * destroyed. KSM_ENOENT: no such key. KSM_EREFUSED: its state does not allow
- * it, `fail` names it and what would.
+ * it, or the reason would make it a key that came back; `fail` names it and
+ * what would.
  */
 enum ksm_err engine_key_retire(struct engine *e, const struct key_id *id,
     const char *reason, struct store_actor who, struct ksm_fail *fail);

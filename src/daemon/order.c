@@ -296,8 +296,8 @@ key_retire(struct engine *e, const struct key_id *id, bool unused,
 	enum ksm_err err;
 
 	key_id_format(id, hex);
-	(void)snprintf(why, sizeof(why), "%s%s", unused ? "unused: " : "",
-	    reason);
+	(void)snprintf(why, sizeof(why), "%s%s",
+	    unused ? KEY_RETURNED_WHY : "", reason);
 	if (key == NULL) {
 		err = ksm_failf(fail, KSM_ENOMEM, "retire: no memory");
 		goto out;
@@ -314,6 +314,12 @@ key_retire(struct engine *e, const struct key_id *id, bool unused,
 		err = ksm_failf(fail, KSM_EREFUSED,
 		    "key %s is %s: only a key that was taken can be returned",
 		    hex, key_state_text(key->state));
+	else if (err == KSM_OK && !unused && key->state == KEY_TAKEN &&
+	    strncmp(reason, KEY_RETURNED_WHY, strlen(KEY_RETURNED_WHY)) == 0)
+		err = ksm_failf(fail, KSM_EREFUSED,
+		    "key %s is taken: a reason that begins with \"%s\" is of "
+		    "a key that no zone used; `ksmctl key return` records that",
+		    hex, KEY_RETURNED_WHY);
 	/* From missing it may come back to it, which is not an order's. */
 	else if (err == KSM_OK && key->state == KEY_MISSING)
 		err = ksm_failf(fail, KSM_EREFUSED, "key %s is missing: %s",

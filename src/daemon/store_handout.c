@@ -259,6 +259,20 @@ store_handout_zones(struct store *st, const struct key_id *id, int64_t *n,
 }
 
 enum ksm_err
+store_handout_outside(struct store *st, const struct key_id *id, bool *outside,
+    struct ksm_fail *fail)
+{
+	sqlite3_stmt *q = st->stmt[ST_HANDOUT_OUTSIDE];
+	int64_t n = 0;
+	enum ksm_err err;
+
+	err = number_read(st, q, id_bind(q, id) == SQLITE_OK, &n,
+	    "look for who uses a key", fail);
+	*outside = n != 0;
+	return err;
+}
+
+enum ksm_err
 store_tag_clash(struct store *st, const struct store_key *key,
     const char *zone, const char *share, struct key_id *out,
     struct ksm_fail *fail)

@@ -80,6 +80,9 @@ enum ksm_err store_handout_has(struct store *st, const struct key_id *id,
 /* How many zones have it. */
 enum ksm_err store_handout_zones(struct store *st, const struct key_id *id,
     int64_t *n, struct ksm_fail *fail);
+/* Did an operator say that a zone uses it? */
+enum ksm_err store_handout_outside(struct store *st, const struct key_id *id,
+    bool *outside, struct ksm_fail *fail);
 
 /*
  * A key that was handed out to the zone, or to a zone of the group, and is not

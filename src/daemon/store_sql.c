@@ -403,6 +403,9 @@ static const char *const store_sql[ST__COUNT] = {
 	    "WHERE cka_id = :id AND drawn = 1)",
 	[ST_HANDOUT_ZONES] =
 	    "SELECT count(DISTINCT zone) FROM handout WHERE cka_id = :id",
+	[ST_HANDOUT_OUTSIDE] =
+	    "SELECT EXISTS (SELECT 1 FROM handout "
+	    "WHERE cka_id = :id AND outside = 1)",
 	[ST_TAG_CLASH] =
 	    HOME_KEYS
 	    "SELECT k.row, k.cka_id FROM others o "

@@ -89,26 +89,67 @@ check "token and database agree" compare
 
 # ---- Purge: two weeks -----------------------------------------------------
 
+# zsk_take ZONE: the id of the key that it gets
+zsk_take()
+{
+	ctl --json take --policy default --zone "$1" --role ZSK |
+	    jq -r '.keys[0].id'
+}
+
+kept_until()
+{
+	ctl --json key show "$1" | jq -r .key.kept_until
+}
+
 daemon_start
-id=$(ctl --json take --policy default --zone purge.example --role ZSK |
-    jq -r '.keys[0].id')
+id=$(zsk_take purge.example)
 spare=$(ctl --json key list --state ready --role ZSK | jq -r '.keys[0].id')
 check "a key that was handed out is retired" ctl key retire "$id" --reason rolled
 check "and one that was not" ctl key retire "$spare" --reason spare
 until=$(date -u -d "$(ctl --json key show "$id" | jq -r .key.since) + 14 days" \
     +%Y-%m-%dT%H:%M:%SZ)
-equal "until when it is kept" "$(ctl --json key show "$id" | jq -r .key.kept_until)" \
-    "$until"
-equal "the other need not be" "$(ctl --json key show "$spare" | jq .key.kept_until)" null
+equal "until when it is kept" "$(kept_until "$id")" "$until"
+equal "the other need not be" "$(kept_until "$spare")" null
 exits 2 "it waits for Purge" ctl key destroy "$id" --reason test --yes
 says "until then" "kept until $until, as Purge of policy default" "$dir/out"
 exits 0 "a dry run says the same" ctl key destroy "$id" --reason test --dry-run
 says "of it" "kept until $until" "$dir/out"
+ctl key show "$id" >"$dir/out" || fail "key show"
+says "key show tells whose Purge it is" "kept until +$until, Purge of policy default" \
+    "$dir/out"
+exits 0 "what must go at once" \
+    ctl key destroy "$id" --reason test --before-purge --dry-run
+says "would go" "$id  would be done" "$dir/out"
 check "the other goes at once" ctl key destroy "$spare" --reason test --yes
+
+id2=$(zsk_take back.example)
+exits 2 "only key return says unused" \
+    ctl key retire "$id2" --reason "unused: since the roll"
+says "and does so itself" "key return. records that" "$dir/out"
+check "one comes back" ctl key return "$id2" --reason "zone was not signed"
+equal "it need not be kept" "$(kept_until "$id2")" null
+check "it goes at once" ctl key destroy "$id2" --reason test --yes
+id2=$(ctl --json key list --state ready --role ZSK | jq -r '.keys[0].id')
+check "a zone uses this one" \
+    ctl key mark-used "$id2" --zone used.example --reason imported
+check "it comes back all the same" ctl key return "$id2" --reason error
+exits 2 "and waits" ctl key destroy "$id2" --reason test --yes
+says "for the same Purge" "as Purge of policy default" "$dir/out"
+
+sed -i 's,<Purge>P14D</Purge>,<Purge>P20D</Purge>,' "$dir/kasp.xml"
+check "six days more" ctl reload
+equal "what is in force counts" "$(kept_until "$id")" \
+    "$(date -u -d "$until + 6 days" +%Y-%m-%dT%H:%M:%SZ)"
+sed -i 's,<Purge>P20D</Purge>,<Purge>PT0S</Purge>,' "$dir/kasp.xml"
+check "no Purge" ctl reload
+equal "nothing to wait for" "$(kept_until "$id")" null
+sed -i 's,<Purge>PT0S</Purge>,<Purge>P14D</Purge>,' "$dir/kasp.xml"
+check "two weeks again" ctl reload
+exits 2 "it waits again" ctl key destroy "$id" --reason test --yes
+
 clock $((15 * 86400))
 check "two weeks later it goes" ctl key destroy "$id" --reason test --yes
-id=$(ctl --json take --policy default --zone stolen.example --role ZSK |
-    jq -r '.keys[0].id')
+id=$(zsk_take stolen.example)
 ctl key retire "$id" --reason stolen >/dev/null || fail "retire"
 check "one that was stolen does not wait" \
     ctl key destroy "$id" --reason stolen --before-purge --yes

@@ -504,6 +504,33 @@ a_group_has_the_key_that_was_drawn_last(void **ctx)
 #undef CURRENT
 }
 
+static bool
+outside(struct bed *b, const struct key_id *id)
+{
+	bool is = false;
+
+	ok(b, store_handout_outside(b->st, id, &is, &b->fail));
+	return is;
+}
+
+static void
+a_key_that_is_marked_used_is_known(void **ctx)
+{
+	struct bed *b = *ctx;
+	int64_t pool = pool_any(b);
+	struct key_id id = key_in(b, pool, KEY_TAKEN, 0),
+		      marked = key_in(b, pool, KEY_TAKEN, 0),
+		      other = key_in(b, pool, KEY_READY, 0);
+	struct handout h = handout_of(2, &marked, "b.example", shared);
+
+	h.outside = true;
+	handed(b, 1, &id, "a.example");
+	add(b, &h);
+	assert_false(outside(b, &id));
+	assert_true(outside(b, &marked));
+	assert_false(outside(b, &other));
+}
+
 static void
 the_zones_of_a_key_are_known(void **ctx)
 {
@@ -978,6 +1005,7 @@ main(void)
 		opened(what_is_on_record_reads_as_it_was_written),
 		opened(lists_are_filtered_and_in_order),
 		opened(a_group_has_the_key_that_was_drawn_last),
+		opened(a_key_that_is_marked_used_is_known),
 		opened(the_zones_of_a_key_are_known),
 		opened(no_two_keys_of_a_zone_have_one_tag),
 		opened(a_tag_clashes_where_both_are_published),
