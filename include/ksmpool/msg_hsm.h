@@ -171,7 +171,7 @@ struct hsm_sweep {
 
 struct hsm_hello {
 	char label[128], serial[64], manufacturer[128], model[64];
-	char library[128]; /* CK_INFO description and version */
+	char module[128]; /* CK_INFO description and version */
 	int starts; /* C_Initialize rounds until the token was seen */
 };
 

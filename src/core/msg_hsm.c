@@ -243,7 +243,7 @@ static const struct field hello_fields[] = {
 	TEXT(hsm_hello, serial),
 	TEXT(hsm_hello, manufacturer),
 	TEXT(hsm_hello, model),
-	TEXT(hsm_hello, library),
+	TEXT(hsm_hello, module),
 	INT(hsm_hello, starts, 0, 1000),
 	END,
 };

@@ -337,12 +337,25 @@ mechanisms_get(struct session *s)
 	s->mechs = NULL;
 }
 
+/* C_GetInfo (PKCS#11 3.0, 5.4.3): what the vendor calls it, and its version. */
+static void
+module_about(struct session *s, char *out, size_t size)
+{
+	CK_INFO buffer = { .flags = 0 }, *info = &buffer;
+	char description[64];
+
+	if (s->fn->C_GetInfo(info) != CKR_OK)
+		return;
+	text_field(info->libraryDescription, sizeof(info->libraryDescription),
+	    description, sizeof(description));
+	text_format(out, size, "%s %d.%d", description,
+	    info->libraryVersion.major, info->libraryVersion.minor);
+}
+
 static void
 hello_fill(struct session *s, int starts, struct hsm_hello *hello)
 {
 	const CK_TOKEN_INFO *t = &s->token;
-	char description[64];
-	CK_INFO info;
 
 	memset(hello, 0, sizeof(*hello));
 	text_field(
@@ -354,13 +367,7 @@ hello_fill(struct session *s, int starts, struct hsm_hello *hello)
 	text_field(
 	    t->model, sizeof(t->model), hello->model, sizeof(hello->model));
 	hello->starts = starts;
-	memset(&info, 0, sizeof(info));
-	if (s->fn->C_GetInfo(&info) != CKR_OK)
-		return;
-	text_field(info.libraryDescription, sizeof(info.libraryDescription),
-	    description, sizeof(description));
-	text_format(hello->library, sizeof(hello->library), "%s %d.%d",
-	    description, info.libraryVersion.major, info.libraryVersion.minor);
+	module_about(s, hello->module, sizeof(hello->module));
 }
 
 enum ksm_err

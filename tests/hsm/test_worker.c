@@ -35,7 +35,7 @@ says_who_the_token_is_and_leaves_at_end_of_file(void **ctx)
 	worker_ready(&w, PURPOSE_GENERATOR);
 	assert_string_equal(w.got.u.hello.label, "fake");
 	assert_string_equal(w.got.u.hello.serial, "0001");
-	assert_string_equal(w.got.u.hello.library, "ksmpool fake module 1.0");
+	assert_string_equal(w.got.u.hello.module, "ksmpool fake module 1.0");
 	assert_int_equal(w.got.u.hello.starts, 1);
 
 	/* descriptor 5 is held for life */

@@ -960,7 +960,7 @@ say_hello(struct world *w, struct child *c)
 	(void)strcpy(m.u.hello.serial, s->serial);
 	(void)strcpy(m.u.hello.manufacturer, "replay");
 	(void)strcpy(m.u.hello.model, "invented");
-	(void)strcpy(m.u.hello.library, "none 0.0");
+	(void)strcpy(m.u.hello.module, "none 0.0");
 	m.u.hello.starts = 1;
 	deliver(w, c, &m);
 }

@@ -117,7 +117,7 @@ full_message(enum hsm_type type, struct hsm_msg *m)
 		FILL(m->u.hello.serial);
 		FILL(m->u.hello.manufacturer);
 		FILL(m->u.hello.model);
-		FILL(m->u.hello.library);
+		FILL(m->u.hello.module);
 		m->u.hello.starts = 3;
 		break;
 	case HSM_FAILED:
