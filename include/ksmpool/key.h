@@ -71,7 +71,4 @@ void hex_format(const uint8_t *bytes, size_t len, char *out);
 /* Exactly 2 * len hex digits; false leaves `out` undefined. */
 bool hex_parse(const char *hex, uint8_t *out, size_t len);
 
-/* A whole text into an array of `size`; NULL is "". False: it does not fit. */
-bool text_fit(const char *from, char *to, size_t size);
-
 #endif

@@ -364,40 +364,22 @@ owners_read(struct xml_file *file, struct zonelist *zones, bool listed,
     struct owners *out, struct xml_result *result, struct ksm_fail *fail)
 {
 	struct reading o = { .file = file, .zones = zones, .out = out };
-	enum ksm_err err = KSM_OK;
-	char what[256];
-	struct stat st;
+	enum ksm_err err;
 	int fd;
 
 	memset(out, 0, sizeof(*out));
 	nametable_init(&out->names, 0);
-	memset(result, 0, sizeof(*result));
-	/* O_NONBLOCK: a FIFO without a writer must not hold us up */
-	fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd == -1 || fstat(fd, &st) == -1 || fcntl(fd, F_SETFL, 0) == -1) {
-		(void)snprintf(what, sizeof(what), "cannot be opened: %s",
-		    strerror(errno));
-		xml_find(file, CONF_ERROR, 0, what, NULL, NULL);
-		goto out;
-	}
-	if (S_ISDIR(st.st_mode)) {
-		xml_find(file, CONF_ERROR, 0, "cannot be opened", NULL,
-		    "a file, not a directory");
-		goto out;
-	}
+	fd = xml_open(file, result);
+	if (fd == -1)
+		return KSM_OK;
 	o.in = fdopen(fd, "r");
 	if (o.in == NULL) {
-		err = ksm_failf(fail, KSM_ENOMEM, "%s: out of memory",
+		fd_close(&fd);
+		return ksm_failf(fail, KSM_ENOMEM, "%s: out of memory",
 		    file->path);
-		goto out;
 	}
-	fd = -1;
-	result->opened = true;
-	result->mode = st.st_mode;
 	err = reading_run(&o, listed, result, fail);
 	(void)fclose(o.in);
-out:
-	fd_close(&fd);
 	return err;
 }
 

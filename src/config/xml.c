@@ -997,35 +997,44 @@ xml_read_bytes(const struct xml_grammar *g, struct xml_file *file,
 	return reader_run(&r, result, fail);
 }
 
+int
+xml_open(struct xml_file *file, struct xml_result *result)
+{
+	char what[256];
+	struct stat st;
+	int fd;
+
+	memset(result, 0, sizeof(*result));
+	/* O_NONBLOCK: a FIFO without a writer must not hold us up */
+	fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd == -1 || fstat(fd, &st) == -1 || fcntl(fd, F_SETFL, 0) == -1) {
+		(void)snprintf(what, sizeof(what), "cannot be opened: %s",
+		    strerror(errno));
+		xml_find(file, CONF_ERROR, 0, what, NULL, NULL);
+		fd_close(&fd);
+	} else if (S_ISDIR(st.st_mode)) {
+		xml_find(file, CONF_ERROR, 0, "cannot be opened", NULL,
+		    "a file, not a directory");
+		fd_close(&fd);
+	} else {
+		result->opened = true;
+		result->mode = st.st_mode;
+	}
+	return fd;
+}
+
 enum ksm_err
 xml_read(const struct xml_grammar *g, struct xml_file *file, void *ctx,
     struct xml_result *result, struct ksm_fail *fail)
 {
-	struct reader r = { .g = g, .file = file, .ctx = ctx, .fd = -1 };
-	enum ksm_err err = KSM_OK;
-	char what[256];
-	struct stat st;
+	struct reader r = { .g = g, .file = file, .ctx = ctx };
+	enum ksm_err err;
 
-	memset(result, 0, sizeof(*result));
-	/* O_NONBLOCK: a FIFO without a writer must not hold us up */
-	r.fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (r.fd == -1 || fstat(r.fd, &st) == -1 ||
-	    fcntl(r.fd, F_SETFL, 0) == -1) {
-		(void)snprintf(what, sizeof(what), "cannot be opened: %s",
-		    strerror(errno));
-		xml_find(file, CONF_ERROR, 0, what, NULL, NULL);
-		goto out;
-	}
-	if (S_ISDIR(st.st_mode)) {
-		xml_find(file, CONF_ERROR, 0, "cannot be opened", NULL,
-		    "a file, not a directory");
-		goto out;
-	}
-	result->opened = true;
-	result->mode = st.st_mode;
+	r.fd = xml_open(file, result);
+	if (r.fd == -1)
+		return KSM_OK;
 	(void)posix_fadvise(r.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	err = reader_run(&r, result, fail);
-out:
 	fd_close(&r.fd);
 	return err;
 }

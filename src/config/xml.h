@@ -105,6 +105,11 @@ enum ksm_err xml_read(const struct xml_grammar *g, struct xml_file *file,
 enum ksm_err xml_read_bytes(const struct xml_grammar *g, struct xml_file *file,
     const void *bytes, size_t len, void *ctx, struct xml_result *result,
     struct ksm_fail *fail);
+/*
+ * Open it as xml_read does, for what is no XML. -1: it cannot be, which is a
+ * finding by then. Whoever calls closes it.
+ */
+int xml_open(struct xml_file *file, struct xml_result *result);
 
 /* A finding in `file`; formats `expected`. Values are cut to 200 bytes. */
 void xml_find(struct xml_file *file, enum conf_severity sev, int64_t line,

@@ -99,14 +99,3 @@ key_id_order(const void *a, const void *b)
 {
 	return key_id_cmp(a, b);
 }
-
-bool
-text_fit(const char *from, char *to, size_t size)
-{
-	size_t len = from == NULL ? 0 : strlen(from);
-
-	if (len >= size)
-		return false;
-	memcpy(to, from == NULL ? "" : from, len + 1);
-	return true;
-}

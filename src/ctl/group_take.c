@@ -139,43 +139,35 @@ out:
 	return err;
 }
 
-/* The key is taken: what its hook was to do is left to be done by hand. */
+/* One key that is not as it should be. */
 static void
-hooks_tell(FILE *err, const json_t *doc)
+key_tell(FILE *err, const json_t *key, const char *what, const char *why,
+    const char *then)
 {
-	const json_t *keys = json_object_get(doc, "keys"), *key;
-	size_t i;
-
-	json_array_foreach(keys, i, key) {
-		const char *hook =
-		    json_string_value(json_object_get(key, "hook"));
-
-		if (hook == NULL || strcmp(hook, "done") == 0)
-			continue;
-		(void)fprintf(err, "ksmctl: take: key ");
-		text_print(err, json_string_value(json_object_get(key, "id")));
-		(void)fprintf(err, " is handed out, but its hook failed: ");
-		text_print(err, hook);
-		(void)fputc('\n', err);
-	}
+	(void)fprintf(err, "ksmctl: take: key ");
+	text_print(err, json_string_value(json_object_get(key, "id")));
+	(void)fputs(what, err);
+	text_print(err, why);
+	(void)fprintf(err, "%s\n", then);
 }
 
-/* What the daemon could not answer of one of them. */
+/* What became of each on the side of the daemon. */
 static void
-errors_tell(FILE *err, const json_t *doc)
+keys_tell(FILE *err, const json_t *doc)
 {
 	const json_t *keys = json_object_get(doc, "keys"), *key;
+	const char *hook, *error;
 	size_t i;
 
 	json_array_foreach(keys, i, key) {
-		const char *text =
-		    json_string_value(json_object_get(key, "error"));
-
-		if (text == NULL)
-			continue;
-		(void)fprintf(err, "ksmctl: take: ");
-		text_print(err, text);
-		(void)fputc('\n', err);
+		hook = json_string_value(json_object_get(key, "hook"));
+		error = json_string_value(json_object_get(key, "error"));
+		if (hook != NULL && strcmp(hook, "done") != 0)
+			key_tell(err, key,
+			    " is handed out, but its hook failed: ", hook,
+			    "; do by hand what it was to do");
+		if (error != NULL)
+			key_tell(err, key, ": ", error, "");
 	}
 }
 
@@ -186,13 +178,16 @@ take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 	    json_string_value(json_object_get(call->args, "request"));
 	json_t *keys = json_object_get(doc, "keys"), *key;
 	struct ksm_fail fail;
+	char again[160];
 	size_t i;
 
+	(void)snprintf(again, sizeof(again),
+	    " (mend that and ask again with --request %.63s: it is the same "
+	    "key)", request == NULL ? "?" : request);
 	if (request != NULL)
 		(void)json_object_set_new(doc, "request",
 		    json_string(request));
-	hooks_tell(err, doc);
-	errors_tell(err, doc);
+	keys_tell(err, doc);
 	if (consumer_of(call) == CONSUMER_NONE ||
 	    json_is_true(json_object_get(call->args, "dry_run")))
 		return;
@@ -203,13 +198,8 @@ take_finish(const struct ctl_call *call, FILE *err, json_t *doc, int *status)
 			continue;
 		(void)json_object_set_new(key, "error",
 		    json_string(fail.text));
-		(void)fprintf(err, "ksmctl: take: key ");
-		text_print(err, json_string_value(json_object_get(key, "id")));
-		(void)fprintf(err, " is handed out, but not written: ");
-		text_print(err, fail.text);
-		(void)fprintf(err, " (mend that and ask again with --request "
-				   "%s: it is the same key)\n",
-		    request == NULL ? "?" : request);
+		key_tell(err, key, " is handed out, but not written: ",
+		    fail.text, again);
 		*status = CTL_ATTENTION;
 	}
 }

@@ -227,10 +227,12 @@ word_print(FILE *out, const char *word)
 	(void)fputc('\'', out);
 }
 
-const char *
-plural(int64_t n, const char *one, const char *many)
+void
+print_count(FILE *out, const json_t *doc, const char *one, const char *many)
 {
-	return n == 1 ? one : many;
+	int64_t n = doc_number(doc, "count");
+
+	(void)fprintf(out, "%" PRId64 " %s\n", n, plural(n, one, many));
 }
 
 void

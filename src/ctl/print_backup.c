@@ -82,8 +82,7 @@ print_backup_row(FILE *out, const json_t *b, bool first)
 void
 print_backup_count(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "%" PRId64 " %s\n", doc_number(doc, "count"),
-	    plural(doc_number(doc, "count"), "backup", "backups"));
+	print_count(out, doc, "backup", "backups");
 }
 
 void

@@ -29,8 +29,7 @@ print_key_row(FILE *out, const json_t *k, bool first)
 void
 print_key_count(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "%" PRId64 " %s\n", doc_number(doc, "count"),
-	    plural(doc_number(doc, "count"), "key", "keys"));
+	print_count(out, doc, "key", "keys");
 }
 
 void

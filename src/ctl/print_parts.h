@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "ksmpool/err.h"
+#include "ksmpool/text.h"
 
 #include "print.h"
 
@@ -43,6 +44,8 @@ void pool_trouble(const json_t *pool, char *out, size_t size);
 void pool_print(FILE *out, const json_t *pool);
 /* A word as a shell takes it: quoted where it must be, cleaned. */
 void word_print(FILE *out, const char *word);
-const char *plural(int64_t n, const char *one, const char *many);
+/* Below a list: how many it has. */
+void print_count(FILE *out, const json_t *doc, const char *one,
+    const char *many);
 
 #endif

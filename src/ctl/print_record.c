@@ -32,8 +32,7 @@ print_event(FILE *out, const json_t *e, bool first)
 void
 print_history_count(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "%" PRId64 " %s\n", doc_number(doc, "count"),
-	    plural(doc_number(doc, "count"), "event", "events"));
+	print_count(out, doc, "event", "events");
 }
 
 void

@@ -69,8 +69,7 @@ print_handout(FILE *out, const json_t *h, bool first)
 void
 print_handout_count(FILE *out, const json_t *doc)
 {
-	(void)fprintf(out, "%" PRId64 " %s\n", doc_number(doc, "count"),
-	    plural(doc_number(doc, "count"), "hand-out", "hand-outs"));
+	print_count(out, doc, "hand-out", "hand-outs");
 }
 
 void

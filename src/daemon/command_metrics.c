@@ -154,7 +154,7 @@ metrics_start(struct command_call *call)
 		"started_s", (json_int_t)face->started,
 		"last_topup_s", (json_int_t)engine_last_topup(e),
 		"newest_key_s", (json_int_t)newest,
-		"zones", (json_int_t)zones_in_force(conf),
+		"zones", (json_int_t)lists_in_force(conf).zones,
 		"older_zonelist", older,
 		"paused", pause.until != 0,
 		"clock", text_or_null(clock),

@@ -247,7 +247,7 @@ plan_start(struct command_call *call)
 		count_or_null(what.capacity, what.capacity >= 0),
 		"what_if_scope", text_or_null(what.scope != SCOPE_KASP
 			? key_scope_text(what.scope) : NULL),
-		"zones", (json_int_t)zones_in_force(conf),
+		"zones", (json_int_t)lists_in_force(conf).zones,
 		"required", (json_int_t)plan->required,
 		"deficit", (json_int_t)plan->deficit,
 		"make", (json_int_t)plan->make));

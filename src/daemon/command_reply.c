@@ -198,26 +198,16 @@ pool_json(const struct plan_pool *p)
 	    "deficit", (json_int_t)p->deficit);
 }
 
-/* What was read may hold none: these are counted on. */
-int64_t
-zones_in_force(const struct conf *conf)
+struct list_counts
+lists_in_force(const struct conf *conf)
 {
-	int64_t zones = 0;
+	struct list_counts sum = { .zones = 0 };
 
-	for (size_t i = 0; i < conf->npolicies; i++)
-		zones += conf->policies[i].zones;
-	return zones;
-}
-
-/* Of each policy, added: one with zones on two policies is two here. */
-int64_t
-owners_in_force(const struct conf *conf)
-{
-	int64_t owners = 0;
-
-	for (size_t i = 0; i < conf->npolicies; i++)
-		owners += conf->policies[i].owners;
-	return owners;
+	for (size_t i = 0; i < conf->npolicies; i++) {
+		sum.zones += conf->policies[i].zones;
+		sum.owners += conf->policies[i].owners;
+	}
+	return sum;
 }
 
 /*
@@ -228,12 +218,12 @@ owners_in_force(const struct conf *conf)
 bool
 lists_are_last_good(const struct conf *conf)
 {
-	int64_t zones = zones_in_force(conf);
+	struct list_counts sum = lists_in_force(conf);
 
-	if (conf->zonelist == ZONELIST_EMPTY ? zones > 0
+	if (conf->zonelist == ZONELIST_EMPTY ? sum.zones > 0
 					     : conf->zonelist != ZONELIST_OK)
 		return true;
-	return conf->owners == ZONELIST_EMPTY ? owners_in_force(conf) < zones
+	return conf->owners == ZONELIST_EMPTY ? sum.owners < sum.zones
 					      : conf->owners != ZONELIST_OK;
 }
 

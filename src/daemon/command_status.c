@@ -50,8 +50,8 @@ zonelist_json(const struct conf *conf)
 	bool owned = conf->owner_file != NULL;
 
 	return json_pack("{s:I, s:o, s:s, s:o, s:s}",
-	    "zones", (json_int_t)zones_in_force(conf),
-	    "owners", count_or_null(owners_in_force(conf), owned),
+	    "zones", (json_int_t)lists_in_force(conf).zones,
+	    "owners", count_or_null(lists_in_force(conf).owners, owned),
 	    "state", list_text(conf->zonelist),
 	    "owner_file", text_or_null(owned ? list_text(conf->owners) : NULL),
 	    "in_force", lists_are_last_good(conf) ? "last-good" : "read");

@@ -112,8 +112,14 @@ const struct plan_token *token_find(const struct plan *plan,
     const char *repository);
 /* What every list of pools says first. */
 json_t *pool_json(const struct plan_pool *p);
-int64_t zones_in_force(const struct conf *conf);
-int64_t owners_in_force(const struct conf *conf);
+/*
+ * Zones and owners that are counted on, which is not what was read where an
+ * older list stays. Of each policy, added: an owner with zones on two is two.
+ */
+struct list_counts {
+	int64_t zones, owners;
+};
+struct list_counts lists_in_force(const struct conf *conf);
 bool lists_are_last_good(const struct conf *conf);
 /* The plan and configuration in force; answers the caller if there is none. */
 const struct plan *plan_in_force(struct command_call *call,

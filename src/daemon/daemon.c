@@ -19,6 +19,7 @@
 #include "ksmpool/clock.h"
 #include "ksmpool/fd.h"
 #include "ksmpool/log.h"
+#include "ksmpool/text.h"
 
 #include "control.h"
 #include "dbjob.h"
@@ -208,13 +209,6 @@ on_tick(sd_event_source *s, uint64_t usec, void *ctx)
 	once_look(d);
 	stop_look(d);
 	return 0;
-}
-
-/* The end of a word that is counted. */
-static const char *
-plural(int64_t n, const char *one, const char *many)
-{
-	return n == 1 ? one : many;
 }
 
 /* ---- configuration ---------------------------------------------------- */

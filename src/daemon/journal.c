@@ -15,6 +15,7 @@
 #include "ksmpool/duration.h"
 #include "ksmpool/fd.h"
 #include "ksmpool/msg_ctl.h"
+#include "ksmpool/text.h"
 
 #define JOURNAL_VERSION 1
 #define BLOCK_SIZE	65536

@@ -23,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ksmpool/text.h"
+
 #include "journal.h"
 #include "take_parts.h"
 
