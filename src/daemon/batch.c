@@ -199,8 +199,7 @@ batch_place_look(struct engine *e, ksm_msec *wait)
 		return;
 	e->place_at = now + PLACE_MS;
 	if (e->gone && backoff_wait(&e->store_backoff, now) > 0) {
-		if (backoff_wait(&e->store_backoff, now) < *wait)
-			*wait = backoff_wait(&e->store_backoff, now);
+		wait_at_most(wait, backoff_wait(&e->store_backoff, now));
 		return;
 	}
 	(void)batch_place(e, store_place_look(e->store));
@@ -249,8 +248,8 @@ batch_commit_due(struct engine *e, ksm_msec *wait)
 	if (age >= COMMIT_MS || e->batch_results >= COMMIT_RESULTS ||
 	    !repo_any_busy(e))
 		(void)batch_commit(e);
-	else if (COMMIT_MS - age < *wait)
-		*wait = COMMIT_MS - age;
+	else
+		wait_at_most(wait, COMMIT_MS - age);
 }
 
 void

@@ -346,8 +346,7 @@ pool_choose(struct engine *e, const struct repo *r, size_t *out,
 		    !pool_wants(p, &e->runs[i]))
 			continue;
 		if (pool_paced(p, &e->runs[i], r) && now < r->next_paced) {
-			if (r->next_paced - now < *wait)
-				*wait = r->next_paced - now;
+			wait_at_most(wait, r->next_paced - now);
 			continue;
 		}
 		best = &e->plan.pools[*out];
@@ -494,8 +493,7 @@ repo_dispatch(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (!repo_open(e, r) || yield_to_look)
 		return;
 	if (left > 0) {
-		if (left < *wait)
-			*wait = left;
+		wait_at_most(wait, left);
 		return;
 	}
 	/* All that are to log in first; keys only when nobody does. */

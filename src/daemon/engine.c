@@ -113,8 +113,7 @@ recover_when_possible(struct engine *e, ksm_msec *wait)
 	if (lost || e->gone)
 		left = backoff_wait(&e->store_backoff, now);
 	if (left > 0) {
-		if (left < *wait)
-			*wait = left;
+		wait_at_most(wait, left);
 		return;
 	}
 	if (e->gone)
@@ -127,8 +126,7 @@ recover_when_possible(struct engine *e, ksm_msec *wait)
 	    !batch_commit(e)) {
 		e->recover = true;
 		e->lost = e->lost || lost;
-		if (LOCKED_MS < *wait)
-			*wait = LOCKED_MS;
+		wait_at_most(wait, LOCKED_MS);
 		return;
 	}
 	e->locked_since = 0;
@@ -251,13 +249,11 @@ parked_look(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (r->conf == NULL || r->row.trouble != TROUBLE_PARKED)
 		return;
 	if (now < r->pin_at) {
-		if (r->pin_at - now < *wait)
-			*wait = r->pin_at - now;
+		wait_at_most(wait, r->pin_at - now);
 		return;
 	}
 	r->pin_at = now + PARKED_MS;
-	if (PARKED_MS < *wait)
-		*wait = PARKED_MS;
+	wait_at_most(wait, PARKED_MS);
 	e->io.pin_source_print(e->io.ctx, r->conf, print);
 	if (strcmp(print, r->pin_seen) == 0)
 		return;

@@ -1,9 +1,9 @@
 /*
  * engine_parts.h - what the files of the engine share: engine.c, configure.c,
  * dispatch.c, answer.c, topup.c, settle.c with judge.c, errand.c with
- * errand_found.c and errand_item.c, take.c with take_choose.c, take_record.c and
- * handouts.c, view.c, order.c, and under them batch.c, stock.c, repo.c and
- * metric.c.
+ * errand_found.c and errand_item.c, take.c with take_choose.c, take_group.c,
+ * take_record.c and handouts.c, view.c, order.c, and under them batch.c,
+ * stock.c, repo.c and metric.c.
  *
  * Runs in: ksmpoold, replay tests. Private to those files.
  *
@@ -332,6 +332,14 @@ struct engine {
 	bool only_asked; /* --once: nothing is refilled by itself */
 };
 
+/* The engine looks again after `ms` at the latest. */
+static inline void
+wait_at_most(ksm_msec *wait, ksm_msec ms)
+{
+	if (ms < *wait)
+		*wait = ms;
+}
+
 /* batch.c: the clocks, and the store with its open batch */
 ksm_time engine_wall(struct engine *e);
 ksm_msec engine_steady(struct engine *e);
@@ -388,6 +396,11 @@ bool repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
 /* Ask for a signature over a challenge, by the key that the row names. */
 void repo_prove(struct engine *e, struct repo *r, struct slot *s,
     const struct store_key *key);
+/* One private object carries the id, and at most one public one. */
+enum ksm_err proof_once(const struct hsm_proof *proof, struct ksm_fail *check);
+/* The public key in the token is the one on record, which there must be. */
+enum ksm_err proof_same(const struct key_facts *facts,
+    const struct store_key *key, struct ksm_fail *check);
 void repo_worker_leave(struct engine *e, struct slot *s);
 
 /* configure.c */

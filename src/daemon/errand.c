@@ -285,12 +285,13 @@ errand_destroys(const struct repo *r)
 	    (j->errand->kind == ERRAND_CLEAN && j->second);
 }
 
-static const struct errand *
+/* The one that is run, or the next. */
+static struct errand *
 errand_waiting(const struct engine *e, const struct repo *r)
 {
 	if (r->job.errand != NULL)
 		return r->job.errand;
-	for (const struct errand *x = e->errands; x != NULL; x = x->next)
+	for (struct errand *x = e->errands; x != NULL; x = x->next)
 		if (!x->state.done && strcmp(x->repository, r->name) == 0)
 			return x;
 	return NULL;
@@ -372,11 +373,8 @@ static bool
 job_take(struct engine *e, struct repo *r)
 {
 	struct job *j = &r->job;
-	struct errand *x;
+	struct errand *x = errand_waiting(e, r);
 
-	for (x = e->errands; x != NULL; x = x->next)
-		if (!x->state.done && strcmp(x->repository, r->name) == 0)
-			break;
 	if (x == NULL)
 		return false;
 	job_clear(j);
@@ -442,7 +440,7 @@ job_cool(struct engine *e, struct repo *r, ksm_msec *wait)
 	if (j->warm_until == 0)
 		return;
 	if (left > 0 && worker_may_stay(e, r)) {
-		*wait = left < *wait ? left : *wait;
+		wait_at_most(wait, left);
 		return;
 	}
 	j->warm_until = 0;
@@ -737,8 +735,7 @@ job_next(struct engine *e, struct repo *r, ksm_msec *wait)
 		return;
 	}
 	if (!batch_ready(e)) { /* nothing is destroyed that is not on record */
-		if (LOCKED_MS < *wait)
-			*wait = LOCKED_MS;
+		wait_at_most(wait, LOCKED_MS);
 		return;
 	}
 	if (j->errand->kind == ERRAND_CLEAN) {

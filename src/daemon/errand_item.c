@@ -253,9 +253,8 @@ proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
 	bool facts_ok = false;
 	uint8_t tag[KEY_TAG_LEN];
 
-	if (proof->privates != 1 || proof->publics > 1) {
-		item_not(j, "%d private and %d public objects carry its id",
-		    proof->privates, proof->publics);
+	if (proof_once(proof, &check) != KSM_OK) {
+		item_not(j, "%.200s", check.text);
 		return false;
 	}
 	/* It may fail any other check: that can be why it is to go. */
@@ -274,9 +273,8 @@ proof_fits(struct engine *e, struct job *j, const struct hsm_proof *proof,
 		    check.text);
 		return false;
 	}
-	if (facts.publen != key->publen ||
-	    memcmp(facts.pub, key->pub, key->publen) != 0) {
-		item_not(j, "its public key is not the one on record");
+	if (proof_same(&facts, key, &check) != KSM_OK) {
+		item_not(j, "%.200s", check.text);
 		return false;
 	}
 	return true;
@@ -315,15 +313,10 @@ proof_take(struct engine *e, struct repo *r, const struct hsm_proof *proof,
 	}
 	err = keycheck_evidence(&proof->evidence, &j->slot.want, &facts,
 	    &facts_ok, &check);
-	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "%d private and %d public objects carry its id",
-		    proof->privates, proof->publics);
-	if (err == KSM_OK &&
-	    (facts.publen != key->publen ||
-		memcmp(facts.pub, key->pub, key->publen) != 0))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "its public key is not the one on record");
+	if (err == KSM_OK)
+		err = proof_once(proof, &check);
+	if (err == KSM_OK)
+		err = proof_same(&facts, key, &check);
 	if (err == KSM_OK) {
 		item->single = proof->publics == 0;
 		item_done(e, j);

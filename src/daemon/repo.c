@@ -227,6 +227,27 @@ repo_worker_send(struct engine *e, struct repo *r, struct slot *s,
 	return true;
 }
 
+enum ksm_err
+proof_once(const struct hsm_proof *proof, struct ksm_fail *check)
+{
+	if (proof->privates == 1 && proof->publics <= 1)
+		return KSM_OK;
+	return ksm_failf(check, KSM_EREFUSED,
+	    "%d private and %d public objects carry its id", proof->privates,
+	    proof->publics);
+}
+
+enum ksm_err
+proof_same(const struct key_facts *facts, const struct store_key *key,
+    struct ksm_fail *check)
+{
+	if (key->publen > 0 && facts->publen == key->publen &&
+	    memcmp(facts->pub, key->pub, key->publen) == 0)
+		return KSM_OK;
+	return ksm_failf(check, KSM_EREFUSED,
+	    "its public key is not the one on record");
+}
+
 void
 repo_prove(struct engine *e, struct repo *r, struct slot *s,
     const struct store_key *key)

@@ -478,24 +478,22 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 	struct look *l = &r->look;
 	bool warm = look_warm_fits(e, r);
 
-	if (warm && r->looked_ms + WARM_MS - now < *wait)
-		*wait = r->looked_ms + WARM_MS - now;
+	if (warm)
+		wait_at_most(wait, r->looked_ms + WARM_MS - now);
 	if (!look_may(e, r))
 		return;
 	if (!look_due(e, r)) {
-		if (r->halves.count > 0 &&
-		    backoff_wait(&r->cleaning, now) < *wait)
-			*wait = backoff_wait(&r->cleaning, now);
-		if (r->group_since != 0 &&
-		    r->group_since + group_bound(r) - now < *wait)
-			*wait = r->group_since + group_bound(r) - now;
+		if (r->halves.count > 0)
+			wait_at_most(wait, backoff_wait(&r->cleaning, now));
+		if (r->group_since != 0)
+			wait_at_most(wait,
+			    r->group_since + group_bound(r) - now);
 		return;
 	}
 	if (r->waiting && r->waiting_at - now > left)
 		left = r->waiting_at - now;
 	if (left > 0) {
-		if (left < *wait)
-			*wait = left;
+		wait_at_most(wait, left);
 		return;
 	}
 	if (warm) {
@@ -516,14 +514,14 @@ look_start(struct engine *e, struct repo *r, ksm_msec *wait)
 		    : PURPOSE_VERIFIER)) {
 		l->step = LOOK_START;
 		l->started = now;
-	} else if (r->waiting && WAITING_MS < *wait) {
-		*wait = WAITING_MS;
-	} else {
-		/* Another is logging in (its hello wakes us), or it failed. */
-		left = backoff_wait(&r->backoff, now);
-		if (left > 0 && left < *wait)
-			*wait = left;
+		return;
 	}
+	if (r->waiting)
+		wait_at_most(wait, WAITING_MS);
+	/* Another is logging in (its hello wakes us), or it failed. */
+	left = backoff_wait(&r->backoff, now);
+	if (left > 0)
+		wait_at_most(wait, left);
 }
 
 void
@@ -707,15 +705,10 @@ proof_note(struct engine *e, struct repo *r, const struct hsm_proof *proof,
 	else
 		err = keycheck_evidence(&proof->evidence, &l->slot.want,
 		    &facts, &facts_ok, &check);
-	if (err == KSM_OK && (proof->privates != 1 || proof->publics > 1))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "%d private and %d public objects carry its id",
-		    proof->privates, proof->publics);
-	if (err == KSM_OK && key->publen > 0 &&
-	    (key->publen != facts.publen ||
-		memcmp(key->pub, facts.pub, key->publen) != 0))
-		err = ksm_failf(&check, KSM_EREFUSED,
-		    "its public key is not the one on record");
+	if (err == KSM_OK)
+		err = proof_once(proof, &check);
+	if (err == KSM_OK && key->publen > 0)
+		err = proof_same(&facts, key, &check);
 	if (err == KSM_OK && key->state == KEY_UNKNOWN)
 		err = answer_key_fresh(e, &key->id, &facts, &check);
 	if (err == KSM_ESTORE)

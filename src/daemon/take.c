@@ -446,6 +446,25 @@ names_fit(struct engine *e, const struct take_want *want,
 }
 
 enum ksm_err
+take_pool_check(struct engine *e, const struct take_want *want, size_t *pool,
+    struct ksm_fail *fail)
+{
+	const struct plan_pool *p;
+	enum ksm_err err;
+
+	err = order_pool_find(e,
+	    &(struct pool_words){ want->policy, want->repository, want->role,
+		want->alg },
+	    pool, fail);
+	if (err != KSM_OK)
+		return err;
+	p = &e->plan.pools[*pool];
+	err = consumer_fits(want->consumer, p->role, p->alg,
+	    plan_objects(p->repository_conf, p->alg) == 1, fail);
+	return err != KSM_OK ? err : names_fit(e, want, p, fail);
+}
+
+enum ksm_err
 engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
     struct ksm_fail *fail)
 {
@@ -460,23 +479,9 @@ engine_take(struct engine *e, const struct take_want *want, int64_t *ticket,
 		    "the number of keys must be 1 to %d", TAKE_MOST);
 	if ((err = batch_may(e, fail)) != KSM_OK)
 		return err;
-	if (want->outside == NULL) {
-		const struct plan_pool *p;
-
-		err = order_pool_find(e,
-		    &(struct pool_words){ want->policy, want->repository,
-			want->role, want->alg },
-		    &pool, fail);
-		if (err != KSM_OK)
-			return err;
-		p = &e->plan.pools[pool];
-		err = consumer_fits(want->consumer, p->role, p->alg,
-		    plan_objects(p->repository_conf, p->alg) == 1, fail);
-		if (err == KSM_OK)
-			err = names_fit(e, want, p, fail);
-		if (err != KSM_OK)
-			return err;
-	}
+	if (want->outside == NULL &&
+	    (err = take_pool_check(e, want, &pool, fail)) != KSM_OK)
+		return err;
 	t = take_new(e, want, fail);
 	if (t == NULL)
 		return fail->err;

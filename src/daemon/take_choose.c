@@ -13,7 +13,7 @@
 #define SCAN_MOST    5000 /* candidates in a turn of the loop */
 #define WAIT_LOOK_MS 500  /* between looks whether there is a key by now */
 
-static bool
+bool
 tag_fits(const struct take_want *w, int tag)
 {
 	if (w->by_range && (tag < w->tag_low || tag > w->tag_high))
@@ -21,7 +21,7 @@ tag_fits(const struct take_want *w, int tag)
 	return w->tag_modulo == 0 || tag % w->tag_modulo == w->tag_rest;
 }
 
-static struct tags
+struct tags
 tags_of(const struct store_key *k)
 {
 	if (k->pool.role == ROLE_ZSK)
@@ -29,7 +29,7 @@ tags_of(const struct store_key *k)
 	return (struct tags){ k->tag_ksk, k->tag_revoked };
 }
 
-static bool
+bool
 tags_fit(const struct take_want *w, const struct tags *tags)
 {
 	return tag_fits(w, tags->tag) && tag_fits(w, tags->revoked);
@@ -104,7 +104,7 @@ candidate_fits(struct take *t, const struct tag_map *m,
 	return !other && !clash;
 }
 
-static void
+void
 handout_fill(struct engine *e, struct take *t, const struct store_key *k,
     bool drawn)
 {
@@ -134,184 +134,6 @@ choice_reset(struct take *t)
 	t->turns = 0;
 	t->nkeys = 0;
 	t->state.uncovered = t->unbacked = false;
-}
-
-/* Where pools are shared, one draws and the others get what it drew. */
-static bool
-group_busy(struct engine *e, const struct take *t)
-{
-	for (const struct take *o = e->takes; o != t; o = o->next)
-		if (o->step != TAKE_DONE && o->want.role == t->want.role &&
-		    strcmp(o->policy, t->policy) == 0 &&
-		    strcmp(o->share, t->share) == 0)
-			return true;
-	return false;
-}
-
-/* What was asked for of a key that is drawn holds for one that is shared. */
-static enum ksm_err
-group_key_fits(const struct take *t, const struct store_key *k,
-    struct ksm_fail *fail)
-{
-	struct tags tags = tags_of(k);
-	char hex[KEY_ID_HEX];
-
-	key_id_format(&k->id, hex);
-	if (!tags_fit(&t->want, &tags))
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "key %s, which the zones of %s share, has key tag %d, "
-		    "which is not what was asked for; --roll draws the next "
-		    "one for a zone that has it",
-		    hex, t->share,
-		    tag_fits(&t->want, tags.tag) ? tags.revoked : tags.tag);
-	if (t->want.not_before != 0 && k->ended < t->want.not_before)
-		return ksm_failf(fail, KSM_EREFUSED,
-		    "key %s, which the zones of %s share, was made before "
-		    "that; --roll draws the next one for a zone that has it",
-		    hex, t->share);
-	return KSM_OK;
-}
-
-/* A further zone is not to rely on a key that is in no backup. */
-static enum ksm_err
-group_key_backed(struct engine *e, const struct take *t,
-    const struct plan_pool *p, const struct store_key *k,
-    struct ksm_fail *fail)
-{
-	bool covered = true;
-	char hex[KEY_ID_HEX];
-	enum ksm_err err;
-
-	if (!p->repository_conf->require_backup ||
-	    p->settings.on_shortage == SHORTAGE_UNCOVERED)
-		return KSM_OK;
-	err = store_key_covered(e->store, &k->id, &covered, fail);
-	if (err != KSM_OK || covered)
-		return err;
-	key_id_format(&k->id, hex);
-	return ksm_failf(fail,
-	    p->settings.on_shortage == SHORTAGE_WAIT && !t->want.dry_run
-		? KSM_EBUSY : KSM_EREFUSED,
-	    "key %s, which the zones of %s share, is in no backup, which "
-	    "this repository requires; back the HSM up, then `ksmctl backup "
-	    "commit`",
-	    hex, t->share);
-}
-
-/* Who takes a key once has it for the zone that it was given for first. */
-static enum ksm_err
-group_key_free(struct engine *e, const struct take *t, const struct key_id *id,
-    struct ksm_fail *fail)
-{
-	enum { PAGE = 20 };
-	struct handout_filter f = { .id = id };
-	struct handout *page = NULL;
-	enum ksm_err err = KSM_OK;
-	char hex[KEY_ID_HEX];
-	int64_t cursor = 0;
-	size_t n = PAGE;
-
-	if (!consumer_takes_once(t->want.consumer))
-		return KSM_OK;
-	key_id_format(id, hex);
-	page = calloc(PAGE, sizeof(*page));
-	if (page == NULL)
-		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-	while (err == KSM_OK && n == PAGE) {
-		err = store_handout_list(e->store, &f, &cursor, page, PAGE, &n,
-		    fail);
-		for (size_t i = 0; err == KSM_OK && i < n; i++) {
-			enum consumer c;
-
-			if (consumer_find(page[i].consumer, &c) &&
-			    consumer_takes_once(c))
-				err = ksm_failf(fail, KSM_EREFUSED,
-				    "OpenDNSSEC has key %s, which the zones of "
-				    "%.100s share, since it was given to zone "
-				    "%.100s, and takes a key once; with "
-				    "--for opendnssec-pool and ShareKeys of "
-				    "its own it gives the one key to them all",
-				    hex, t->share, page[i].zone);
-		}
-	}
-	free(page);
-	return err;
-}
-
-/*
- * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
- * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
- */
-static enum ksm_err
-group_key(struct engine *e, struct take *t, const struct plan_pool *p,
-    struct ksm_fail *fail)
-{
-	struct pool_spec spec = { .alg = p->alg, .bits = p->bits };
-	struct handout *h = NULL;
-	struct store_key *k = NULL;
-	struct key_id with;
-	char hex[KEY_ID_HEX], other[KEY_ID_HEX];
-	enum ksm_err err;
-	bool has = false;
-
-	if (p->scope == SCOPE_ZONE || t->want.outside != NULL)
-		return KSM_ENOENT;
-	h = calloc(1, sizeof(*h));
-	k = calloc(1, sizeof(*k));
-	if (h == NULL || k == NULL) {
-		err = ksm_failf(fail, KSM_ENOMEM, "take: no memory");
-		goto out;
-	}
-	spec.role = t->want.role;
-	(void)snprintf(spec.policy, sizeof(spec.policy), "%s", p->policy);
-	(void)snprintf(spec.repository, sizeof(spec.repository), "%s",
-	    p->repository);
-	err = store_handout_current(e->store, &spec, t->share, h, fail);
-	if (err == KSM_OK)
-		err = store_handout_has(e->store, &h->id, t->zone, &has, fail);
-	if (err != KSM_OK || (t->want.roll && has)) {
-		err = err == KSM_OK ? KSM_ENOENT : err;
-		goto out;
-	}
-	key_id_format(&h->id, hex);
-	err = store_key_get(e->store, &h->id, k, fail);
-	if (err != KSM_OK)
-		goto out; /* no row: of a database that was restored */
-	if (k->state == KEY_MISSING) {
-		err = ksm_failf(fail, KSM_EREFUSED,
-		    "key %s, which the zones of %s share, is missing in its "
-		    "token; --roll draws a new one for a zone that has it",
-		    hex, t->share);
-		goto out;
-	}
-	if (k->state != KEY_TAKEN) {
-		err = KSM_ENOENT; /* retired, or destroyed: time for another */
-		goto out;
-	}
-	if ((err = group_key_fits(t, k, fail)) != KSM_OK ||
-	    (!has && (err = group_key_backed(e, t, p, k, fail)) != KSM_OK))
-		goto out;
-	if (!has) {
-		err = store_tag_clash(e->store, k, t->zone, "", &with, fail);
-		if (err == KSM_OK) {
-			key_id_format(&with, other);
-			err = ksm_failf(fail, KSM_EREFUSED,
-			    "key %s, which the zones of %s share, has the same "
-			    "key tag as key %s of zone %.200s",
-			    hex, t->share, other, t->zone);
-		}
-		if (err != KSM_ENOENT)
-			goto out;
-	}
-	if (!has && (err = group_key_free(e, t, &h->id, fail)) != KSM_OK)
-		goto out;
-	t->lent = true;
-	handout_fill(e, t, k, false);
-	err = KSM_OK;
-out:
-	free(h);
-	free(k);
-	return err;
 }
 
 /* Keys that are made, or that a topup would make. */
@@ -704,19 +526,6 @@ choose_outside(struct engine *e, struct take *t)
 	free(k);
 }
 
-/* "zone:NAME", "owner:NAME" or "policy", as the pool's scope says. */
-static void
-share_set(struct take *t, enum key_scope scope)
-{
-	if (scope == SCOPE_POLICY)
-		(void)snprintf(t->share, sizeof(t->share), "policy");
-	else if (scope == SCOPE_OWNER && t->owner[0] != '\0')
-		(void)snprintf(t->share, sizeof(t->share), "owner:%s",
-		    t->owner);
-	else
-		(void)snprintf(t->share, sizeof(t->share), "zone:%s", t->zone);
-}
-
 /* Why that repository can prove nothing now; false: it can. */
 static bool
 repo_closed(struct engine *e, const struct plan_pool *p, char out[512])
@@ -742,36 +551,80 @@ repo_closed(struct engine *e, const struct plan_pool *p, char out[512])
 	return true;
 }
 
+/* Can a key be chosen now? False: it has its answer, or is looked at later. */
+static bool
+choice_may(struct engine *e, struct take *t, ksm_msec *wait)
+{
+	char why[LOCK_TEXT], text[512];
+
+	if (request_busy(e, t) || request_again(e, t))
+		return false;
+	if (handouts_closed(e, why)) {
+		closed_text(why, text);
+		take_end(e, t, KSM_EREFUSED, text);
+		return false;
+	}
+	if (t->looked != 0 && engine_steady(e) < t->looked + WAIT_LOOK_MS) {
+		wait_at_most(wait, WAIT_LOOK_MS);
+		return false;
+	}
+	if (batch_ready(e))
+		return true;
+	wait_at_most(wait, LOCKED_MS);
+	if (e->dead)
+		take_end(e, t, KSM_ESTORE, e->store_why);
+	return false;
+}
+
+/* The key that its group has, where pools are shared; false: draw one. */
+static bool
+choose_shared(struct engine *e, struct take *t, const struct plan_pool *p,
+    ksm_msec *wait)
+{
+	struct ksm_fail fail;
+	enum ksm_err err;
+
+	if (p->scope == SCOPE_ZONE)
+		return false;
+	if (t->want.count > 1) {
+		take_end(e, t, KSM_EREFUSED,
+		    "zones share the keys of this pool: --count can be 1 only, "
+		    "and --roll draws the next");
+		return true;
+	}
+	if (group_busy(e, t))
+		return true;
+	if (t->cursor != 0 || t->unbacked)
+		return false; /* it had none when the choice began */
+	err = group_key(e, t, p, &fail);
+	if (err == KSM_ENOENT)
+		return false;
+	if (err == KSM_OK) {
+		choice_pick(e, t);
+		*wait = 0;
+	} else if (err == KSM_EBUSY) {
+		take_waits(e, t, fail.text);
+	} else {
+		(void)batch_stored(e, err == KSM_EREFUSED ? KSM_OK : err, &fail,
+		    "look for a shared key");
+		take_end(e, t, err, fail.text);
+	}
+	return true;
+}
+
 void
 take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 {
 	const struct plan_pool *p = NULL;
 	struct ksm_fail fail;
-	char why[LOCK_TEXT], text[512];
+	char text[512];
 	size_t pool = 0;
 	enum ksm_err err;
 
-	if (request_busy(e, t) || request_again(e, t))
+	if (!choice_may(e, t, wait))
 		return;
-	if (handouts_closed(e, why)) {
-		closed_text(why, text);
-		take_end(e, t, KSM_EREFUSED, text);
-		return;
-	}
-	if (t->looked != 0 && engine_steady(e) < t->looked + WAIT_LOOK_MS) {
-		*wait = WAIT_LOOK_MS < *wait ? WAIT_LOOK_MS : *wait;
-		return;
-	}
-	if (!batch_ready(e)) {
-		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
-		if (e->dead)
-			take_end(e, t, KSM_ESTORE, e->store_why);
-		return;
-	}
-	err = order_pool_find(e,
-	    &(struct pool_words){ t->policy, t->want.repository, t->want.role,
-		t->want.alg },
-	    &pool, &fail);
+	/* Once more: the pool may have changed while it waited. */
+	err = take_pool_check(e, &t->want, &pool, &fail);
 	if (err == KSM_OK)
 		p = &e->plan.pools[pool];
 	if (t->want.outside != NULL) {
@@ -790,39 +643,8 @@ take_choose(struct engine *e, struct take *t, ksm_msec *wait)
 		take_end(e, t, KSM_EREFUSED, text);
 		return;
 	}
-	/* Once more: the pool may have changed while it waited. */
-	err = consumer_fits(t->want.consumer, p->role, p->alg,
-	    plan_objects(p->repository_conf, p->alg) == 1, &fail);
-	if (err != KSM_OK) {
-		take_end(e, t, err, fail.text);
-		return;
-	}
-	if (p->scope != SCOPE_ZONE && t->want.count > 1) {
-		take_end(e, t, KSM_EREFUSED,
-		    "zones share the keys of this pool: --count can be 1 only, "
-		    "and --roll draws the next");
-		return;
-	}
-	if (p->scope != SCOPE_ZONE && group_busy(e, t))
-		return;
-	if (t->cursor == 0 && !t->unbacked) {
+	if (t->cursor == 0 && !t->unbacked)
 		choice_reset(t);
-		err = group_key(e, t, p, &fail);
-		if (err == KSM_OK) {
-			choice_pick(e, t);
-			*wait = 0;
-			return;
-		}
-		if (err == KSM_EBUSY) {
-			take_waits(e, t, fail.text);
-			return;
-		}
-		if (err != KSM_ENOENT) {
-			(void)batch_stored(e, err == KSM_EREFUSED ? KSM_OK
-				: err, &fail, "look for a shared key");
-			take_end(e, t, err, fail.text);
-			return;
-		}
-	}
-	choose(e, t, p, &e->runs[pool], wait);
+	if (!choose_shared(e, t, p, wait))
+		choose(e, t, p, &e->runs[pool], wait);
 }

@@ -1,6 +1,7 @@
 /*
- * take_parts.h - takes, in three files: take.c (from the asking to the end,
- * and the proof), take_choose.c (which keys), take_record.c (on record).
+ * take_parts.h - takes, in four files: take.c (from the asking to the end, and
+ * the proof), take_choose.c (which keys), take_group.c (shared ones),
+ * take_record.c (on record).
  *
  * Runs in: ksmpoold; for these files alone.
  */
@@ -62,12 +63,34 @@ enum ksm_err keys_move(struct engine *e, const struct take *t,
 /* That of its keys; they are of one pool. */
 const char *take_repository(const struct take *t);
 
+/* Which pool it is of, and that its consumer can use keys of that. */
+enum ksm_err take_pool_check(struct engine *e, const struct take_want *want,
+    size_t *pool, struct ksm_fail *fail);
+
 /* take_choose.c */
+struct tags tags_of(const struct store_key *k);
+bool tag_fits(const struct take_want *w, int tag);
+bool tags_fit(const struct take_want *w, const struct tags *tags);
+/* One more key of it. `drawn`: from the pool, for the first time. */
+void handout_fill(struct engine *e, struct take *t, const struct store_key *k,
+    bool drawn);
 void take_choose(struct engine *e, struct take *t, ksm_msec *wait);
 /* From the start: what was chosen is forgotten. */
 void choice_reset(struct take *t);
 /* On disk as `taking`, all that were picked, before anything else happens. */
 void picks_commit(struct engine *e);
+
+/* take_group.c */
+/* "zone:NAME", "owner:NAME" or "policy", as the pool's scope says. */
+void share_set(struct take *t, enum key_scope scope);
+/* Another take draws for the group now. */
+bool group_busy(struct engine *e, const struct take *t);
+/*
+ * The group's own key, when it has one that goes on. KSM_ENOENT: one is to be
+ * drawn. KSM_EBUSY: it is waited for. KSM_EREFUSED: neither, with words.
+ */
+enum ksm_err group_key(struct engine *e, struct take *t,
+    const struct plan_pool *p, struct ksm_fail *fail);
 
 /* take_record.c */
 /* What is answered while nothing is handed out. */

@@ -157,7 +157,7 @@ takes_store(struct engine *e, ksm_msec *wait)
 	/* What waits goes first, so that a failure undoes nothing but this. */
 	if (!batch_ready(e) ||
 	    (!store_batch_clean(e->store) && !batch_commit(e))) {
-		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+		wait_at_most(wait, LOCKED_MS);
 		return;
 	}
 	for (struct take *t = e->takes; err == KSM_OK && t != NULL;
@@ -174,7 +174,7 @@ takes_store(struct engine *e, ksm_msec *wait)
 	    !batch_commit(e)) {
 		for (struct take *t = e->takes; t != NULL; t = t->next)
 			t->retried = t->step == TAKE_WRITTEN;
-		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+		wait_at_most(wait, LOCKED_MS);
 		return; /* the journal has them: once more, or at a start */
 	}
 	for (struct take *t = e->takes; t != NULL; t = t->next) {
@@ -206,7 +206,7 @@ takes_write(struct engine *e, ksm_msec *wait)
 	if (n == 0)
 		return;
 	if (!batch_ready(e)) { /* what is in the journal should get its row */
-		*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+		wait_at_most(wait, LOCKED_MS);
 		return;
 	}
 	for (struct take *t = e->takes; t != NULL; t = t->next) {
@@ -214,7 +214,7 @@ takes_write(struct engine *e, ksm_msec *wait)
 			continue;
 		if (!batch_stored(e, uncovered_note(e, t, &fail), &fail,
 			"look for a backup")) {
-			*wait = LOCKED_MS < *wait ? LOCKED_MS : *wait;
+			wait_at_most(wait, LOCKED_MS);
 			return;
 		}
 	}
