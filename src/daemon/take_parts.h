@@ -93,8 +93,9 @@ enum ksm_err group_key(struct engine *e, struct take *t,
     const struct plan_pool *p, struct ksm_fail *fail);
 
 /* take_record.c */
+#define CLOSED_TEXT 512
 /* What is answered while nothing is handed out. */
-void closed_text(const char *why, char out[512]);
+void closed_text(const char *why, char out[CLOSED_TEXT]);
 /* Keys that should be in a backup and are not, as things stand now. */
 enum ksm_err uncovered_note(struct engine *e, struct take *t,
     struct ksm_fail *fail);

@@ -10,9 +10,9 @@
 #include "take_parts.h"
 
 void
-closed_text(const char *why, char out[512])
+closed_text(const char *why, char out[CLOSED_TEXT])
 {
-	(void)snprintf(out, 512,
+	(void)snprintf(out, CLOSED_TEXT,
 	    "nothing is handed out: %.380s; `ksmctl handout status` says more",
 	    why);
 }
@@ -190,70 +190,117 @@ takes_store(struct engine *e, ksm_msec *wait)
 	*wait = 0;
 }
 
-void
-takes_write(struct engine *e, ksm_msec *wait)
-{
-	struct handout *all = NULL;
-	struct handout_line *lines = NULL;
-	struct ksm_fail fail = { .text = "take: no memory" };
-	enum ksm_err err = KSM_ENOMEM;
-	char why[LOCK_TEXT], text[512];
-	size_t n = 0, at = 0;
+/* All that is proven, in one piece for the journal. */
+struct writing {
+	struct handout *keys;
+	struct handout_line *lines; /* the texts become those of the takes */
+	size_t n;
+};
 
-	for (struct take *t = e->takes; t != NULL; t = t->next)
-		if (t->step == TAKE_PROVEN)
-			n += t->nkeys;
-	if (n == 0)
-		return;
-	if (!batch_ready(e)) { /* what is in the journal should get its row */
-		wait_at_most(wait, LOCKED_MS);
-		return;
-	}
+/* KSM_EBUSY: not now, the database is to have its part first. */
+static enum ksm_err
+proven_collect(struct engine *e, struct writing *w, struct ksm_fail *fail)
+{
+	size_t at = 0;
+
 	for (struct take *t = e->takes; t != NULL; t = t->next) {
 		if (t->step != TAKE_PROVEN)
 			continue;
-		if (!batch_stored(e, uncovered_note(e, t, &fail), &fail,
-			"look for a backup")) {
-			wait_at_most(wait, LOCKED_MS);
-			return;
-		}
+		if (!batch_stored(e, uncovered_note(e, t, fail), fail,
+			"look for a backup"))
+			return KSM_EBUSY;
+		w->n += t->nkeys;
 	}
-	all = calloc(n, sizeof(*all));
-	lines = calloc(n, sizeof(*lines));
-	for (struct take *t = e->takes; all != NULL && t != NULL; t = t->next)
+	w->keys = calloc(w->n, sizeof(*w->keys));
+	w->lines = calloc(w->n, sizeof(*w->lines));
+	if (w->keys == NULL || w->lines == NULL)
+		return ksm_failf(fail, KSM_ENOMEM, "take: no memory");
+	for (struct take *t = e->takes; t != NULL; t = t->next)
 		for (size_t i = 0; t->step == TAKE_PROVEN && i < t->nkeys;
 		     i++) {
 			t->keys[i].when = engine_wall(e);
 			t->keys[i].mark = store_serial_on_disk(e->store);
-			all[at++] = t->keys[i];
+			w->keys[at++] = t->keys[i];
 		}
-	if (handouts_closed(e, why))
-		err = ksm_failf(&fail, KSM_ESYS, "%.500s", why);
-	else if (all != NULL && lines != NULL) {
-		err = journal_append(e->journal, all, n, lines, &fail);
-		(void)snprintf(e->journal_failing, sizeof(e->journal_failing),
-		    "%s", err == KSM_OK ? "" : fail.text);
+	return KSM_OK;
+}
+
+static enum ksm_err
+proven_append(struct engine *e, struct writing *w, struct ksm_fail *fail)
+{
+	char why[LOCK_TEXT], text[CLOSED_TEXT];
+	enum ksm_err err;
+
+	if (handouts_closed(e, why)) {
+		closed_text(why, text);
+		return ksm_failf(fail, KSM_EREFUSED, "%s", text);
 	}
-	at = 0;
-	closed_text(fail.text, text);
+	err = journal_append(e->journal, w->keys, w->n, w->lines, fail);
+	(void)snprintf(e->journal_failing, sizeof(e->journal_failing), "%s",
+	    err == KSM_OK ? "" : fail->text);
+	return err;
+}
+
+/* Each take goes on, or back. */
+static void
+proven_end(struct engine *e, struct writing *w, enum ksm_err err,
+    const char *text)
+{
+	size_t at = 0;
+
 	for (struct take *t = e->takes; t != NULL; t = t->next) {
 		if (t->step != TAKE_PROVEN)
 			continue;
 		if (err == KSM_OK) {
 			for (size_t i = 0; i < t->nkeys; i++, at++) {
-				t->keys[i] = all[at];
-				t->lines[i] = lines[at];
+				t->keys[i] = w->keys[at];
+				t->lines[i] = w->lines[at];
 			}
 			t->step = TAKE_WRITTEN;
 		} else if (err == KSM_EUNKNOWN) {
 			/* They stay `taking`: a start reads what is there. */
 			take_end(e, t, err, text);
 		} else {
-			take_fail(e, t, KSM_ESYS, text);
+			take_fail(e, t, err, text);
 		}
 	}
+}
+
+static bool
+proven_any(const struct engine *e)
+{
+	for (const struct take *t = e->takes; t != NULL; t = t->next)
+		if (t->step == TAKE_PROVEN)
+			return true;
+	return false;
+}
+
+void
+takes_write(struct engine *e, ksm_msec *wait)
+{
+	struct writing w = { .n = 0 };
+	struct ksm_fail fail = { .text = "" };
+	char text[CLOSED_TEXT];
+	enum ksm_err err;
+
+	if (!proven_any(e))
+		return;
+	/* What is in the journal should get its row. */
+	err = batch_ready(e) ? proven_collect(e, &w, &fail) : KSM_EBUSY;
+	if (err == KSM_EBUSY) {
+		wait_at_most(wait, LOCKED_MS);
+		goto out;
+	}
+	if (err == KSM_OK)
+		err = proven_append(e, &w, &fail);
+	if (err == KSM_ESYS || err == KSM_EUNKNOWN)
+		closed_text(fail.text, text);
+	else
+		(void)snprintf(text, sizeof(text), "%s", fail.text);
+	proven_end(e, &w, err, text);
 	if (err == KSM_EUNKNOWN)
 		handouts_lock(e, fail.text);
-	free(all);
-	free(lines);
+out:
+	free(w.keys);
+	free(w.lines);
 }
