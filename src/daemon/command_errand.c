@@ -649,28 +649,6 @@ clean_poll(struct command_call *call)
 
 /* ---- key destroy ------------------------------------------------------ */
 
-/* Zones may have signatures of it in caches; "": it need not be kept. */
-static enum ksm_err
-kept_text(struct command_call *call, const struct store_key *key,
-    char out[512], struct ksm_fail *fail)
-{
-	char since[TIME_TEXT], end[TIME_TEXT];
-	ksm_time until;
-	enum ksm_err err = key_kept_until(call, key, &until, fail);
-
-	out[0] = '\0';
-	if (err != KSM_OK || until <= clock_wall())
-		return err;
-	time_format(key->since, since);
-	time_format(until, end);
-	(void)snprintf(out, 512,
-	    "it is retired since %s and kept until %s, as Purge of policy "
-	    "%.200s says; one that must go at once, as it is compromised, goes "
-	    "with --before-purge",
-	    since, end, key->pool.policy);
-	return KSM_OK;
-}
-
 static bool
 destroy_one(struct command_call *call, const char *text, bool dry)
 {
@@ -678,7 +656,7 @@ destroy_one(struct command_call *call, const char *text, bool dry)
 	struct ksm_fail fail = { .text = "" };
 	struct store_key *key = calloc(1, sizeof(*key));
 	const char *why = "no such key";
-	char kept[512] = "";
+	char kept[KEPT_TEXT] = "";
 	struct key_id id;
 	enum ksm_err err;
 	bool ok = true;
@@ -697,7 +675,7 @@ destroy_one(struct command_call *call, const char *text, bool dry)
 	if (err == KSM_OK)
 		why = key_state_destroy_not(key->state);
 	if (err == KSM_OK && why == NULL && !arg_bool(call, "before_purge")) {
-		err = kept_text(call, key, kept, &fail);
+		err = engine_key_kept(call->face->engine, key, kept, &fail);
 		if (err != KSM_OK) {
 			fail_err(call, err, "failed", &fail);
 			ok = false;
@@ -733,6 +711,7 @@ destroy_ask(struct command_call *call)
 	struct key_id *here = calloc(c->nids, sizeof(*here));
 	struct store_key *key = calloc(1, sizeof(*key));
 	struct errand_want want = { .kind = ERRAND_DESTROY,
+		.before_purge = arg_bool(call, "before_purge"),
 		.repository = c->repositories[c->at],
 		.ids = here,
 		.reason = arg_text(call, "reason"),

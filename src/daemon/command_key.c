@@ -203,45 +203,6 @@ out:
 	free(page);
 }
 
-/*
- * May a zone have signed with it? Not with a key that came back unused, unless
- * an operator had said that a zone uses it.
- */
-static enum ksm_err
-key_was_used(struct command_call *call, const struct store_key *k, bool *used,
-    struct ksm_fail *fail)
-{
-	size_t len = strlen(KEY_RETURNED_WHY);
-	int64_t zones = 0;
-	enum ksm_err err;
-
-	if (strncmp(k->why, KEY_RETURNED_WHY, len) == 0)
-		return store_handout_outside(call->face->store, &k->id, used,
-		    fail);
-	err = store_handout_zones(call->face->store, &k->id, &zones, fail);
-	*used = zones > 0;
-	return err;
-}
-
-enum ksm_err
-key_kept_until(struct command_call *call, const struct store_key *k,
-    ksm_time *until, struct ksm_fail *fail)
-{
-	const struct conf_policy *p =
-	    conf_policy_find(engine_conf(call->face->engine), k->pool.policy);
-	bool used = false;
-	enum ksm_err err;
-
-	*until = 0;
-	if (k->state != KEY_RETIRED || p == NULL || p->purge <= 0)
-		return KSM_OK;
-	err = key_was_used(call, k, &used, fail);
-	if (err == KSM_OK && used &&
-	    __builtin_add_overflow(k->since, p->purge, until))
-		*until = INT64_MAX;
-	return err;
-}
-
 static void
 key_show_start(struct command_call *call)
 {
@@ -265,7 +226,8 @@ key_show_start(struct command_call *call)
 		    "no key with id %s", arg_text(call, "id"));
 	else if (err != KSM_OK)
 		fail_err(call, err, "unknown-key", &fail);
-	else if ((err = key_kept_until(call, &key, &kept, &fail)) != KSM_OK ||
+	else if ((err = engine_key_kept_until(call->face->engine,
+		 &key, &kept, &fail)) != KSM_OK ||
 	    (err = handout_zones_json(call, &id, &zones, &total, &fail)) !=
 		KSM_OK)
 		fail_err(call, err, "failed", &fail);

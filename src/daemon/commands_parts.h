@@ -152,13 +152,6 @@ json_t *handouts_json(struct engine *e, bool *trouble);
 enum ksm_err handout_zones_json(struct command_call *call,
     const struct key_id *id, json_t **out, int64_t *total,
     struct ksm_fail *fail);
-/*
- * command_key.c: until when a key that was handed out and is retired is kept,
- * as Purge of its policy says; one that was missing meanwhile, for as long
- * after it was found. 0: no such time, as of a key that came back unused.
- */
-enum ksm_err key_kept_until(struct command_call *call,
-    const struct store_key *k, ksm_time *until, struct ksm_fail *fail);
 /* command_key.c: what every list of keys says, and all that is on record. */
 json_t *key_json(const struct store_key *k);
 /*

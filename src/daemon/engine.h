@@ -221,6 +221,17 @@ enum ksm_err engine_key_return(struct engine *e, const struct key_id *id,
     const char *reason, struct store_actor who, struct ksm_fail *fail);
 
 /*
+ * Until when a retired key that a zone has used is kept: signatures of it may
+ * be in caches for so long as Purge of its policy says. 0: no such time.
+ */
+enum ksm_err engine_key_kept_until(struct engine *e, const struct store_key *k,
+    ksm_time *until, struct ksm_fail *fail);
+/* The same as why it is not destroyed yet; "": it may be. */
+#define KEPT_TEXT 256
+enum ksm_err engine_key_kept(struct engine *e, const struct store_key *k,
+    char out[KEPT_TEXT], struct ksm_fail *fail);
+
+/*
  * A pair that is in the token and not on record becomes a key of that pool: a
  * row in state unknown, settled by a look at once. The pool must be one of
  * the plan; alg 0: the only one of policy, role and repository (KSM_EREFUSED
@@ -274,6 +285,7 @@ struct errand_want {
 	const struct key_id *only;
 	size_t nonly;
 	int64_t debris; /* SWEEP */
+	bool before_purge; /* DESTROY: also what engine_key_kept keeps */
 	const char *reason;
 	struct store_actor who;
 };

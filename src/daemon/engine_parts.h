@@ -135,6 +135,7 @@ struct errand {
 	char reason[256];
 	struct store_actor who;
 	int64_t debris;
+	bool before_purge;
 	bool forgotten; /* nobody waits for it: freed when it has ended */
 	struct errand_state state;
 	struct errand_item *items;

@@ -105,6 +105,7 @@ errand_new(struct engine *e, const struct errand_want *want)
 	x->kind = want->kind;
 	x->who = want->who;
 	x->debris = want->debris;
+	x->before_purge = want->before_purge;
 	(void)snprintf(x->repository, sizeof(x->repository), "%s",
 	    want->repository);
 	(void)snprintf(x->reason, sizeof(x->reason), "%s",

@@ -59,6 +59,7 @@ item_row(struct engine *e, struct repo *r, struct store_key *key)
 	struct ksm_fail fail;
 	enum ksm_err err = store_key_get(e->store, &j->errand->items[j->at].id,
 	    key, &fail);
+	char kept[KEPT_TEXT] = "";
 	const char *instead;
 
 	if (err == KSM_ENOENT) {
@@ -75,10 +76,18 @@ item_row(struct engine *e, struct repo *r, struct store_key *key)
 		return false;
 	}
 	instead = key_state_destroy_not(key->state);
-	if (instead != NULL)
+	if (instead != NULL) {
 		item_not(j, "it is %s: %s", key_state_text(key->state),
 		    instead);
-	return instead == NULL;
+		return false;
+	}
+	err = j->errand->before_purge ? KSM_OK
+				      : engine_key_kept(e, key, kept, &fail);
+	if (!batch_stored(e, err, &fail, "read hand-outs"))
+		item_not(j, "%.250s", fail.text);
+	else if (kept[0] != '\0')
+		item_not(j, "%s", kept);
+	return err == KSM_OK && kept[0] == '\0';
 }
 
 /* What the enumeration has of the id in hand; false: the item has the words. */

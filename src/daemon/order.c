@@ -355,6 +355,66 @@ engine_key_return(struct engine *e, const struct key_id *id,
 	return key_retire(e, id, true, reason, who, fail);
 }
 
+/*
+ * May a zone have signed with it? Not with a key that came back unused, unless
+ * an operator had said that a zone uses it.
+ */
+static enum ksm_err
+key_was_used(struct engine *e, const struct store_key *k, bool *used,
+    struct ksm_fail *fail)
+{
+	size_t len = strlen(KEY_RETURNED_WHY);
+	int64_t zones = 0;
+	enum ksm_err err;
+
+	if (strncmp(k->why, KEY_RETURNED_WHY, len) == 0)
+		return store_handout_outside(e->store, &k->id, used,
+		    fail);
+	err = store_handout_zones(e->store, &k->id, &zones, fail);
+	*used = zones > 0;
+	return err;
+}
+
+enum ksm_err
+engine_key_kept_until(struct engine *e, const struct store_key *k,
+    ksm_time *until, struct ksm_fail *fail)
+{
+	const struct conf_policy *p =
+	    conf_policy_find(&e->conf, k->pool.policy);
+	bool used = false;
+	enum ksm_err err;
+
+	*until = 0;
+	if (k->state != KEY_RETIRED || p == NULL || p->purge <= 0)
+		return KSM_OK;
+	err = key_was_used(e, k, &used, fail);
+	if (err == KSM_OK && used &&
+	    __builtin_add_overflow(k->since, p->purge, until))
+		*until = INT64_MAX;
+	return err;
+}
+
+enum ksm_err
+engine_key_kept(struct engine *e, const struct store_key *k,
+    char out[KEPT_TEXT], struct ksm_fail *fail)
+{
+	char since[TIME_TEXT], end[TIME_TEXT];
+	ksm_time until;
+	enum ksm_err err = engine_key_kept_until(e, k, &until, fail);
+
+	out[0] = '\0';
+	if (err != KSM_OK || until <= engine_wall(e))
+		return err;
+	time_format(k->since, since);
+	time_format(until, end);
+	(void)snprintf(out, KEPT_TEXT,
+	    "it is retired since %s and kept until %s, as Purge of policy "
+	    "%.64s says; one that is compromised goes at once with "
+	    "--before-purge",
+	    since, end, k->pool.policy);
+	return KSM_OK;
+}
+
 static void
 pool_named(char *list, size_t size, const char *name)
 {

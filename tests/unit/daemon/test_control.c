@@ -292,6 +292,28 @@ engine_errand_forget(struct engine *e, int64_t ticket)
 }
 
 enum ksm_err
+engine_key_kept_until(struct engine *e, const struct store_key *k,
+    ksm_time *until, struct ksm_fail *fail)
+{
+	(void)e;
+	(void)k;
+	(void)fail;
+	*until = 0;
+	return KSM_OK;
+}
+
+enum ksm_err
+engine_key_kept(struct engine *e, const struct store_key *k,
+    char out[KEPT_TEXT], struct ksm_fail *fail)
+{
+	(void)e;
+	(void)k;
+	(void)fail;
+	out[0] = '\0';
+	return KSM_OK;
+}
+
+enum ksm_err
 engine_key_adopt(struct engine *e, const struct adopt_want *want,
     struct ksm_fail *fail)
 {
