@@ -180,6 +180,8 @@ static const struct gauge token_gauges[] = {
 };
 
 static const struct gauge backup_gauges[] = {
+	{ "ksmpool_backup_required", "1 where RequireBackup is set, or 0.",
+	    "required" },
 	{ "ksmpool_last_backup_timestamp_seconds",
 	    "Start of the last backup that was committed; absent: none.",
 	    "last_s" },

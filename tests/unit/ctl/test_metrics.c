@@ -66,7 +66,7 @@ static const char whole[] =
     "\"target\":11,\"deficit\":5,\"held\":1,\"covered\":4,\"usable\":4,"
     "\"stock\":{\"ready\":6,\"taken\":2}}],"
     "\"repositories\":[{\"name\":\"r\",\"status\":\"parked\",\"debris\":4}],"
-    "\"backups\":[{\"repository\":\"r\",\"suffices\":false,"
+    "\"backups\":[{\"repository\":\"r\",\"required\":true,\"suffices\":false,"
     "\"uncovered_in_use\":0},{\"repository\":\"s\",\"suffices\":true,"
     "\"uncovered_in_use\":2}],"
     "\"tokens\":[{\"repository\":\"r\",\"capacity\":null,\"pairs_held\":8}],"
@@ -83,6 +83,7 @@ every_number_has_its_line(void **ctx)
 		"ksmpool_backed_up_keys_suffice{repository=\"r\"} 0",
 		"ksmpool_backed_up_keys_suffice{repository=\"s\"} 1",
 		"ksmpool_keys_in_use_without_backup{repository=\"s\"} 2",
+		"ksmpool_backup_required{repository=\"r\"} 1",
 		"ksmpool_pool_usable_keys" LABELS "} 4",
 		"ksmpool_build_info{version=\"1.2\"} 1",
 		"ksmpool_start_time_seconds 7",
