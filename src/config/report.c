@@ -479,7 +479,8 @@ json_report(const struct loaded *l, const struct plan *plan,
 	    "notices", (json_int_t)c->notices,
 	    "policies", policies_json(l),
 	    "repositories", repositories_json(c),
-	    "pools", pools, "tokens", tokens_json(plan), "zones", (json_int_t)c->zones,
+	    "pools", pools, "tokens", tokens_json(plan),
+	    "zones", (json_int_t)c->zones,
 	    "required", (json_int_t)(plan != NULL ? plan->required : 0));
 	if (root == NULL)
 		return ksm_failf(fail, KSM_ENOMEM, "out of memory");

@@ -106,7 +106,8 @@ print_last_run(FILE *out, const json_t *run)
 	else
 		notes_add(&n, "%s", doc_text(run, "cause"));
 	notes_add(
-	    &n, "%s to %s", doc_text(run, "started"), doc_text_or(run, "ended", "now"));
+	    &n, "%s to %s", doc_text(run, "started"),
+	    doc_text_or(run, "ended", "now"));
 	/* Keys that were taken while it ran are made, too. */
 	notes_add(&n, "made %" PRId64 " of %" PRId64, made,
 	    made > wanted ? made : wanted);

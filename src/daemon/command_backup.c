@@ -556,7 +556,7 @@ show_more(struct command_call *call)
 		show_end(call, p);
 }
 
-/* ---- check: what no backup has, pool by pool ----------------------------- */
+/* ---- check: what no backup has, pool by pool ---------------------- */
 
 struct check_pool {
 	int64_t row;

@@ -308,7 +308,7 @@ mark_used_start(struct command_call *call)
 	free(key);
 }
 
-/* ---- the answer -------------------------------------------------------------- */
+/* ---- the answer --------------------------------------------------- */
 
 /* What the engine has; its list may be gone at the next turn. */
 static bool
@@ -470,7 +470,7 @@ take_poll(struct command_call *call)
 		taking_answer(call, t);
 }
 
-/* ---- what was handed out ------------------------------------------------------- */
+/* ---- what was handed out ------------------------------------------ */
 
 struct listing {
 	struct handout_filter filter; /* its names are borrowed from the args */
@@ -599,7 +599,7 @@ handout_accept_start(struct command_call *call)
 		"aside", text_or_null(aside)));
 }
 
-/* ---- impact --------------------------------------------------------------------- */
+/* ---- impact ------------------------------------------------------- */
 
 /* Zones that have the key, at most ZONES_SHOWN of them; NULL: no memory. */
 enum ksm_err
@@ -697,7 +697,7 @@ out:
 	free(key);
 }
 
-/* ---- table ------------------------------------------------------------------------ */
+/* ---- table -------------------------------------------------------- */
 
 static const struct command_arg take_args[] = {
 	{ "zone", ARG_ZONE, true },

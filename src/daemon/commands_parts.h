@@ -136,8 +136,8 @@ void state_free(struct command_call *call);
 /* command_repository.c: all as items; false if one needs a look. */
 bool repositories_send(struct command_call *call, const struct plan *plan);
 /*
- * command_backup_status.c: what the ledger says of one repository, and until when
- * the covered keys of its pools last.
+ * command_backup_status.c: what the ledger says of one repository, and until
+ * when the covered keys of its pools last.
  */
 json_t *backup_summary(struct command_call *call, const struct plan *plan,
     const struct conf_repository *r);

@@ -171,7 +171,7 @@ struct job {
 	bool crowded;	/* no session for it: others are to leave first */
 	char cut[256];	/* it is to end, with these words; "" */
 	size_t at;	/* of its items */
-	ksm_msec warm_until; /* its worker stays idle until then; 0: it has left */
+	ksm_msec warm_until; /* its worker stays idle until then; 0: it left */
 	int64_t serial_limit, cursor, pages, privates, publics;
 	int64_t living, found;	     /* rows that bear witness, and seen of them */
 	int64_t fresh, fresh_found; /* the same of keys no look has seen yet */

@@ -346,7 +346,7 @@ errand_finish_keys(struct engine *e, struct repo *r, const struct id_list *ids)
 	free(left);
 }
 
-/* ---- starting ------------------------------------------------------------- */
+/* ---- starting ----------------------------------------------------- */
 
 static enum worker_purpose
 job_purpose(const struct job *j)
@@ -543,7 +543,7 @@ job_lost(struct engine *e, struct repo *r, const char *why)
 		errand_end(e, r, why);
 }
 
-/* ---- rows ----------------------------------------------------------------- */
+/* ---- rows --------------------------------------------------------- */
 
 /* States of the ids that a clean was given. */
 static void
@@ -784,7 +784,7 @@ errand_run(struct engine *e, struct repo *r, ksm_msec *wait)
 	}
 }
 
-/* ---- answers ------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------ */
 
 static void
 debris_swept(struct engine *e, struct repo *r, int64_t n)
@@ -993,7 +993,7 @@ errand_stuck(struct engine *e, struct repo *r)
 	errand_end(e, r, "its worker was killed and does not end");
 }
 
-/* ---- what commands ask -------------------------------------------------------- */
+/* ---- what commands ask -------------------------------------------- */
 
 static enum ksm_err
 errand_refused(struct engine *e, const struct errand_want *want,

@@ -247,7 +247,7 @@ clean_next(struct engine *e, struct repo *r)
 	(void)repo_worker_send(e, r, &j->slot, &m, r->conf->deadline);
 }
 
-/* ---- answers ------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------ */
 
 /*
  * What the token holds under that id is what the record says. A key whose

@@ -127,7 +127,7 @@ engine_repository_resume(struct engine *e, const char *name, bool accept_token,
 	return KSM_OK;
 }
 
-/* ---- pause ---------------------------------------------------------------- */
+/* ---- pause -------------------------------------------------------- */
 
 enum ksm_err
 engine_pause(struct engine *e, ksm_time until, const char *reason,
@@ -215,7 +215,7 @@ pause_look(struct engine *e, ksm_msec *wait)
 		*wait = left * 1000;
 }
 
-/* ---- the clock ------------------------------------------------------------ */
+/* ---- the clock ---------------------------------------------------- */
 
 enum ksm_err
 engine_clock_accept(struct engine *e, const char *reason,
@@ -250,7 +250,7 @@ engine_clock_accept(struct engine *e, const char *reason,
 	return KSM_OK;
 }
 
-/* ---- one key ---------------------------------------------------------------- */
+/* ---- one key ------------------------------------------------------ */
 
 /* What there is to do before a key in that state can be retired. */
 static const char *

@@ -154,7 +154,7 @@ no_memory:
 	return NULL;
 }
 
-/* ---- moving keys --------------------------------------------------------- */
+/* ---- moving keys -------------------------------------------------- */
 
 enum ksm_err
 keys_move(struct engine *e, const struct take *t, enum key_state from,
@@ -199,7 +199,7 @@ take_fail(struct engine *e, struct take *t, enum ksm_err err, const char *text)
 	take_end(e, t, err, text);
 }
 
-/* ---- proving --------------------------------------------------------------- */
+/* ---- proving ------------------------------------------------------ */
 
 const char *
 take_repository(const struct take *t)
@@ -361,7 +361,7 @@ proofs_look(struct engine *e, ksm_msec *wait)
 	}
 }
 
-/* ---- all of it ----------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------- */
 
 void
 take_run(struct engine *e, ksm_msec *wait)
@@ -428,7 +428,7 @@ take_clear(struct engine *e)
 	e->journal = NULL;
 }
 
-/* ---- what commands ask ---------------------------------------------------------- */
+/* ---- what commands ask -------------------------------------------- */
 
 static enum ksm_err
 names_fit(struct engine *e, const struct take_want *want,

@@ -182,7 +182,7 @@ configure(void)
 	conf_clear(&c);
 }
 
-/* ---- keys ----------------------------------------------------------------- */
+/* ---- keys --------------------------------------------------------- */
 
 static void
 key_fill(const struct key_id *id, ksm_time now)
@@ -235,7 +235,7 @@ keys_fill(int64_t n)
 	}
 }
 
-/* ---- takes ---------------------------------------------------------------- */
+/* ---- takes -------------------------------------------------------- */
 
 static void
 done_wait(const int64_t *tickets, size_t n, struct take_state *last)
@@ -315,7 +315,7 @@ group_take(size_t n, bool one_choice)
 	free(tickets);
 }
 
-/* ---- the bare loop ---------------------------------------------------------- */
+/* ---- the bare loop ------------------------------------------------ */
 
 static int bare_fd = -1;
 static sqlite3 *bare_db;
@@ -401,7 +401,7 @@ bare_close(void)
 	(void)close(bare_fd);
 }
 
-/* ---- all of it ---------------------------------------------------------------- */
+/* ---- all of it ---------------------------------------------------- */
 
 static void
 arm_run(int64_t n, int64_t group, bool one_choice)

@@ -1158,7 +1158,7 @@ nonsense_ends_the_worker(void **ctx)
 	assert_int_equal(worker_end(&w), 0);
 }
 
-/* ---- SoftHSM -------------------------------------------------------------- */
+/* ---- SoftHSM ------------------------------------------------------ */
 
 static void
 softhsm_makes_and_proves_every_algorithm(void **ctx)

@@ -2554,7 +2554,7 @@ do_worker(struct world *w, const char *who, struct words *v)
 	}
 }
 
-/* ---- expectations -------------------------------------------------------- */
+/* ---- expectations ------------------------------------------------- */
 
 /* The first of that kind and type that no line has named yet. */
 static void
